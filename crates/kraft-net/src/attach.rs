@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -47,6 +47,8 @@ pub struct Wanted<'a> {
     pub address: Ipv4Addr,
     /// The ports to publish, all with a port of the host.
     pub ports: &'a [PortMapping],
+    /// Its other networks: it finds the machines of those by name as well.
+    pub others: &'a [&'a str],
 }
 
 /// A machine that is connected.
@@ -62,6 +64,7 @@ pub struct Wanted<'a> {
 ///     aliases: &[],
 ///     address: "10.9.0.2".parse().expect("an address"),
 ///     ports: &[],
+///     others: &[],
 /// })?;
 /// // The VMM is started with `attachment.tap` as its card.
 /// attachment.running(vmm)
@@ -99,6 +102,7 @@ impl Networks {
             aliases: wanted.aliases.to_vec(),
             address: wanted.address,
             ports: wanted.ports.to_vec(),
+            others: wanted.others.iter().copied().map(str::to_owned).collect(),
         };
         let stream = reach(&dir, wanted.network)?;
         let failed = broken(wanted.network);
@@ -115,6 +119,50 @@ impl Networks {
             tap,
             namespaces: files.collect(),
         })
+    }
+
+    /// Connects to a TCP port of a machine that runs in a network, within `limit`. Starts the holder
+    /// of the network if it was killed.
+    ///
+    /// ```no_run
+    /// # fn example(networks: &kraft_net::Networks) -> Result<(), kraft_net::Error> {
+    /// let limit = std::time::Duration::from_secs(1);
+    /// let stream = networks.connect("web", "6fa459ea", 80, limit)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the machine does not accept the connection, or no holder answers.
+    pub fn connect(
+        &self,
+        network: &str,
+        machine: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<TcpStream, Error> {
+        let dir = self.dir(network)?;
+        let failed = broken(network);
+        let holder = reach(&dir, network)?;
+        holder.set_read_timeout(Some(limit)).map_err(&failed)?;
+        let machine = machine.to_owned();
+        send(&holder, &Ask::Connect { machine, port }).map_err(&failed)?;
+        let (answer, files) = match receive(&holder) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                let why = "the connection timed out".to_owned();
+                return Err(Error::Connect { why });
+            }
+            other => other.map_err(&failed)?,
+        };
+        match (answer, files.into_iter().next()) {
+            (Answer::Failed { why, .. }, _) => Err(Error::Connect { why }),
+            (Answer::Done, Some(stream)) => {
+                let stream = TcpStream::from(stream);
+                stream.set_nonblocking(false).map_err(&failed)?;
+                Ok(stream)
+            }
+            _ => Err(failed(ErrorKind::InvalidData.into())),
+        }
     }
 
     /// Starts a holder for machines whose holder was killed. Nothing happens if there is one, or if

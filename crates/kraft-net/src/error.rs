@@ -145,6 +145,12 @@ pub enum Error {
         /// The reason.
         why: String,
     },
+    /// A port of a machine cannot be connected to.
+    #[error("{why}")]
+    Connect {
+        /// The reason.
+        why: String,
+    },
     /// The process of the network does not answer.
     #[error("the holder of network `{name}` does not answer")]
     Holder {

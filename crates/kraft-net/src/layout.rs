@@ -30,6 +30,12 @@ impl NetworkDir {
         &self.path
     }
 
+    /// Returns the directory of another network; `None` if that is not a name of one.
+    pub(crate) fn sibling(&self, name: &str) -> Option<Self> {
+        kraft_core::net::check_name(name).ok()?;
+        Some(Self::new(self.path.parent()?.join(name)))
+    }
+
     pub(crate) fn record(&self) -> PathBuf {
         self.path.join("network.json")
     }

@@ -38,8 +38,10 @@ mod networks;
 mod protocol;
 mod record;
 mod subnet;
+mod traffic;
 
 pub use attach::{Attachment, Wanted};
 pub use error::Error;
 pub use networks::{Networks, NewNetwork, Request};
 pub use record::{Active, Lease, Network};
+pub use traffic::Traffic;

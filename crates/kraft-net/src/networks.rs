@@ -401,7 +401,8 @@ fn decide(network: &Network, leases: &[Lease], request: &Request<'_>) -> Result<
         network: name(),
         address: Some(address),
         prefix: Some(asked.prefix.unwrap_or_else(|| subnet.prefix_len())),
-        gateway: Some(asked.gateway.unwrap_or(gateway)),
+        // An internal network leads nowhere: another one of the machine may.
+        gateway: asked.gateway.or((!network.internal).then_some(gateway)),
         dns: if asked.dns.is_empty() {
             vec![gateway]
         } else {
@@ -518,6 +519,20 @@ mod tests {
         assert_eq!(reserve(&networks, "m2", whole).unwrap(), asked);
         networks.release("m2").unwrap();
         reserve(&networks, "m3", "n:10.1.0.9").unwrap();
+    }
+
+    #[test]
+    fn an_internal_network_is_no_way_to_others() {
+        let (_dir, networks) = networks();
+        let new = NewNetwork {
+            internal: true,
+            ..small("n", "10.1.0.1/24")
+        };
+        networks.create(&new).unwrap();
+        let open = reserve(&networks, "m1", "n").unwrap();
+        assert_eq!(open.parameter().unwrap(), "10.1.0.2/24::10.1.0.1::m1:n");
+        let asked = reserve(&networks, "m2", "n::10.1.0.9").unwrap();
+        assert_eq!(asked.gateway, Some(Ipv4Addr::new(10, 1, 0, 9)));
     }
 
     #[test]

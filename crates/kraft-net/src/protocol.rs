@@ -3,6 +3,7 @@
 //! ```text
 //! ──► attach            ◄── attached, with the tap and the namespaces as open files
 //! ──► running           ◄── done            the VMM runs: from now on it decides
+//! ──► connect           ◄── done, with a connection to a port of a machine as an open file
 //! ──► end               ◄── done            the network is removed
 //! ```
 //!
@@ -36,9 +37,12 @@ pub(crate) enum Ask {
         aliases: Vec<String>,
         address: Ipv4Addr,
         ports: Vec<PortMapping>,
+        others: Vec<String>,
     },
     /// Says that the machine of this connection runs.
     Running { vmm: Identity },
+    /// Connects to a port of a machine that runs.
+    Connect { machine: String, port: u16 },
     /// Ends the holder and the network.
     End,
 }

@@ -121,6 +121,12 @@ pub struct Active {
     pub address: Ipv4Addr,
     /// The ports that are published through this network.
     pub ports: Vec<PortMapping>,
+    /// The other networks of the machine.
+    #[serde(default)]
+    pub(crate) others: Vec<String>,
+    /// The device of its card in the network; an older kraft did not record it.
+    #[serde(default)]
+    pub(crate) card: Option<String>,
     /// Its VMM.
     pub vmm: Identity,
 }

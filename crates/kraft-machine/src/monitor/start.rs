@@ -218,6 +218,8 @@ impl Start<'_> {
             // It has its addresses, unless the network was removed and made again.
             let interface = networks.reserve(&request, &|_| true)?;
             let address = interface.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let others = spec.networks.iter().map(|it| it.network.as_str());
+            let others: Vec<&str> = others.filter(|name| *name != interface.network).collect();
             Ok(networks.attach(&Wanted {
                 network: &interface.network,
                 machine: &machine,
@@ -225,6 +227,7 @@ impl Start<'_> {
                 aliases: &interface.aliases,
                 address,
                 ports: if index == 0 { ports } else { &[] },
+                others: &others,
             })?)
         };
         spec.networks.iter().enumerate().map(attach).collect()

@@ -32,8 +32,8 @@ const PACKET: usize = 4096;
 /// The maximal size of `/etc/resolv.conf` in bytes.
 const MAX_RESOLV: u64 = 1 << 20;
 
-/// Answers a question from the names of the network.
-pub(super) type Local = Rc<dyn Fn(&[u8]) -> Reply>;
+/// Answers a question of a machine from the names of its networks.
+pub(super) type Local = Rc<dyn Fn(&[u8], IpAddr) -> Reply>;
 
 /// A name server until it is dropped.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ async fn packets(socket: Rc<UdpSocket>, local: Local, outside: Outside, room: Ar
             continue;
         };
         let question = packet.get(..length).unwrap_or_default();
-        match local(question) {
+        match local(question, from.ip()) {
             Reply::Ignore => {}
             Reply::Answer(answer) => {
                 let _ = socket.send_to(&answer, from).await;
@@ -91,7 +91,7 @@ async fn packets(socket: Rc<UdpSocket>, local: Local, outside: Outside, room: Ar
 
 async fn connections(listener: TcpListener, local: Local, outside: Outside, room: Arc<Semaphore>) {
     loop {
-        let Ok((client, _)) = listener.accept().await else {
+        let Ok((client, from)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -101,17 +101,22 @@ async fn connections(listener: TcpListener, local: Local, outside: Outside, room
         let (local, outside) = (local.clone(), outside.clone());
         tokio::task::spawn_local(async move {
             // A client that is too slow is left.
-            let _ = timeout(CONNECTION, conversation(client, local, outside)).await;
+            let _ = timeout(CONNECTION, conversation(client, from.ip(), local, outside)).await;
             drop(place);
         });
     }
 }
 
 /// Answers questions over one connection, each after its length in two bytes (RFC 1035, 4.2.2).
-async fn conversation(mut client: TcpStream, local: Local, outside: Outside) -> io::Result<()> {
+async fn conversation(
+    mut client: TcpStream,
+    from: IpAddr,
+    local: Local,
+    outside: Outside,
+) -> io::Result<()> {
     loop {
         let question = read(&mut client).await?;
-        let answer = match local(&question) {
+        let answer = match local(&question, from) {
             Reply::Ignore => return Ok(()),
             Reply::Answer(answer) => Some(answer),
             Reply::Ask => match ask_by_stream(&question, &outside).await {

@@ -142,8 +142,9 @@ fn hold(path: &Path) -> Result<(), Refused> {
         .map_err(cannot("start the event loop"))?;
     let tasks = tokio::task::LocalSet::new();
     runtime.block_on(tasks.run_until(async move {
-        let listener = server.open().await?;
+        // Before anything is recorded: the next holder has to know them as well.
         server.take_over(machines);
+        let listener = server.open().await?;
         let report = process::take_stdout().map_err(cannot("report"))?;
         // The process that asked may be gone; then no other comes, and the holder ends.
         let _ = (&report).write_all(&line(&Report::Ready));

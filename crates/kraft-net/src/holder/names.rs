@@ -16,7 +16,8 @@ const VALID: u32 = 5;
 /// The names of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    domain: String,
+    /// The names of the network and of others.
+    domains: Vec<String>,
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     /// Whether nothing else is asked of others.
     internal: bool,
@@ -42,7 +43,7 @@ impl Names {
             addresses.insert(HOST.to_owned(), vec![host]);
         }
         Self {
-            domain: domain.to_ascii_lowercase(),
+            domains: vec![domain.to_ascii_lowercase()],
             addresses,
             internal,
         }
@@ -51,8 +52,19 @@ impl Names {
     /// Adds a machine under one of its names: alone, in the domain of the network and in the private
     /// one.
     pub(super) fn add(&mut self, name: &str, address: Ipv4Addr) {
+        let domain = self.domains.first().cloned().unwrap_or_default();
+        self.add_in(&domain, name, address);
+    }
+
+    /// Adds a domain whose names are answered here.
+    pub(super) fn add_domain(&mut self, domain: &str) {
+        self.domains.push(domain.to_ascii_lowercase());
+    }
+
+    /// Adds a machine as [`add`](Self::add) does, with the domain of its network.
+    pub(super) fn add_in(&mut self, domain: &str, name: &str, address: Ipv4Addr) {
         let name = name.to_ascii_lowercase();
-        let whole = format!("{name}.{}", self.domain);
+        let whole = format!("{name}.{}", domain.to_ascii_lowercase());
         for name in [format!("{name}.{PRIVATE}"), whole, name] {
             let addresses = self.addresses.entry(name).or_default();
             if !addresses.contains(&address) {
@@ -99,7 +111,7 @@ impl Names {
             let rest = name.strip_suffix(domain);
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        !name.contains('.') || below(PRIVATE) || below(&self.domain)
+        !name.contains('.') || below(PRIVATE) || self.domains.iter().any(|domain| below(domain))
     }
 }
 
@@ -209,6 +221,30 @@ mod tests {
         }
         assert_eq!(asked("db", TYPE::A, 4), "NoError 172.18.0.3 172.18.0.4");
         assert_eq!(asked("db", TYPE::A, 5), "NoError 172.18.0.4 172.18.0.3");
+    }
+
+    #[test]
+    fn names_of_other_networks_of_a_machine_have_their_own_domain() {
+        let mut names = names();
+        names.add_domain("Back");
+        names.add_in("Back", "store", Ipv4Addr::new(172, 19, 0, 2));
+        for (name, expected) in [
+            ("store", Some("172.19.0.2")),
+            ("store.back", Some("172.19.0.2")),
+            ("store.net", None),
+            ("nobody.back", None),
+            ("web.net", Some("172.18.0.2")),
+        ] {
+            let Reply::Answer(bytes) = names.reply(&query(name, TYPE::A), 0) else {
+                panic!("{name}");
+            };
+            let packet = Packet::parse(&bytes).unwrap();
+            let first = packet.answers.first().map(|answer| match &answer.rdata {
+                RData::A(a) => Ipv4Addr::from(a.address).to_string(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(first.as_deref(), expected, "{name}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ const MOST_CONNECTIONS: usize = 8192;
 /// How many peers of one UDP port are remembered.
 const MOST_PEERS: usize = 4096;
 /// How long a machine may take to accept a connection.
-const DIAL: Duration = Duration::from_secs(10);
+pub(super) const DIAL: Duration = Duration::from_secs(10);
 /// How long a UDP peer is remembered after its last packet.
 const IDLE: Duration = Duration::from_mins(1);
 /// How much is carried at once, in bytes.

@@ -1,24 +1,23 @@
 //! What a holder does: connects machines, publishes their ports and knows their names.
 
+mod session;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice};
-use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kraft_core::port::PortMapping;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, Process};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use super::dns::{Dns, Local};
@@ -28,19 +27,16 @@ use super::netlink::Netlink;
 use super::outside::Outside;
 use super::proxy::{self, Task};
 use super::way_out::WayOut;
-use super::{BRIDGE, Refused, cannot, tap};
+use super::{BRIDGE, Refused, cannot};
 use crate::layout::{NetworkDir, SOCKET};
-use crate::protocol::{Answer, Ask, MAX_LINE, line};
 use crate::record::{Active, HolderRecord, Network};
 
-/// How long a holder waits between attempts to end, or to start its way out again.
+/// How long a holder waits between attempts to end.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long it waits before it starts a way out again that ended.
+/// How long it waits before it starts a way out again that ended; twice as long after each failure,
+/// up to the second.
 const REPAIR: Duration = Duration::from_secs(2);
-
-/// How often, and how long apart, a port is tried that an earlier run may still have.
-const ATTEMPTS: usize = 10;
-const REBIND: Duration = Duration::from_millis(20);
+const SLOWEST_REPAIR: Duration = Duration::from_mins(1);
 
 /// The holder of a network.
 pub(super) struct Server {
@@ -52,6 +48,8 @@ pub(super) struct Server {
     netlink: RefCell<Netlink>,
     bridge: u32,
     way_out: RefCell<Result<Ipv4Addr, String>>,
+    /// Whether it is known if there is a way out: no machine starts before.
+    settled: watch::Sender<bool>,
     machines: RefCell<BTreeMap<String, Running>>,
     names: RefCell<Names>,
     turn: Cell<usize>,
@@ -68,16 +66,6 @@ struct Running {
     active: Active,
     _ports: Vec<Task>,
     _watch: Task,
-}
-
-/// What is kept for a machine that is about to run.
-struct Prepared {
-    machine: String,
-    name: String,
-    aliases: Vec<String>,
-    address: Ipv4Addr,
-    ports: Vec<PortMapping>,
-    published: Vec<Task>,
 }
 
 impl Server {
@@ -118,6 +106,7 @@ impl Server {
             netlink: RefCell::new(netlink),
             bridge,
             way_out: RefCell::new(Err("it is not there yet".to_owned())),
+            settled: watch::Sender::new(false),
             machines: RefCell::default(),
             names,
             turn: Cell::new(0),
@@ -130,25 +119,20 @@ impl Server {
     /// Starts the way out, the name server and the socket.
     pub(super) async fn open(self: &Rc<Self>) -> Result<UnixListener, Refused> {
         if self.network.internal {
-            let why = "the network is internal".to_owned();
-            *self.way_out.borrow_mut() = Err(why);
+            *self.way_out.borrow_mut() = Err("the network is internal".to_owned());
+            self.settled.send_replace(true);
         } else {
-            let started = WayOut::start(self.network.gateway, &self.outside);
-            *self.way_out.borrow_mut() = match &started {
-                Ok(way) => Ok(way.host),
-                Err(why) => Err(why.clone()),
-            };
-            if let Ok(way) = started {
-                let server = self.clone();
-                tokio::task::spawn_local(async move { server.keep(way).await });
-            }
+            tokio::task::spawn_local(self.clone().keep_way_out());
         }
         self.rename();
         let server = self.clone();
-        let local: Local = Rc::new(move |packet| {
+        let local: Local = Rc::new(move |packet, from| {
             let turn = server.turn.get();
             server.turn.set(turn.wrapping_add(1));
-            server.names.borrow().reply(packet, turn)
+            match server.names_of_others(from) {
+                Some(names) => names.reply(packet, turn),
+                None => server.names.borrow().reply(packet, turn),
+            }
         });
         let address = self.network.gateway.addr();
         let dns = Dns::start(address, local, self.outside.clone())
@@ -163,27 +147,36 @@ impl Server {
         Ok(listener)
     }
 
-    /// Starts the way out again when it ends.
-    async fn keep(self: Rc<Self>, mut way: WayOut) {
+    /// Keeps a way out: starts it, and again when it ends. Machines are served meanwhile.
+    async fn keep_way_out(self: Rc<Self>) {
+        let mut pause = REPAIR;
         loop {
-            if let Some(process) = Identity::of(way.child.id()).as_ref().and_then(end_of) {
-                let _ = process.readable().await;
-            }
-            drop(way);
-            way = loop {
-                sleep(REPAIR).await;
-                match WayOut::start(self.network.gateway, &self.outside) {
-                    Ok(way) => break way,
-                    Err(why) => {
-                        *self.way_out.borrow_mut() = Err(why);
-                        let _ = self.record();
+            match WayOut::start(self.network.gateway, &self.outside).await {
+                Ok(way) => {
+                    pause = REPAIR;
+                    self.settle(Ok(way.host));
+                    if let Some(process) = way.identity().as_ref().and_then(end_of) {
+                        let _ = process.readable().await;
                     }
+                    drop(way);
                 }
-            };
-            *self.way_out.borrow_mut() = Ok(way.host);
+                Err(why) => {
+                    self.settle(Err(why));
+                    pause = SLOWEST_REPAIR.min(pause * 2);
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Notes whether there is a way out.
+    fn settle(&self, way_out: Result<Ipv4Addr, String>) {
+        let before = self.way_out.replace(way_out);
+        if before != *self.way_out.borrow() {
             self.rename();
             let _ = self.record();
         }
+        self.settled.send_replace(true);
     }
 
     /// Serves machines whose holder was killed. Ports that cannot be published any more stay closed.
@@ -246,112 +239,6 @@ impl Server {
         let _ = fs::remove_file(&self.dir.holder());
     }
 
-    /// Serves one connection.
-    fn greet(self: &Rc<Self>, stream: UnixStream) {
-        self.sessions.set(self.sessions.get() + 1);
-        let server = self.clone();
-        tokio::task::spawn_local(async move {
-            // A broken connection is that of a process that was killed.
-            let _ = server.session(stream).await;
-            server.sessions.set(server.sessions.get().saturating_sub(1));
-            server.changed.notify_one();
-        });
-    }
-
-    async fn session(self: &Rc<Self>, mut stream: UnixStream) -> io::Result<()> {
-        let mut prepared = None;
-        while let Some(ask) = read(&mut stream).await? {
-            match ask {
-                Ask::Attach {
-                    machine,
-                    name,
-                    aliases,
-                    address,
-                    ports,
-                } => {
-                    let asked = Prepared {
-                        machine,
-                        name,
-                        aliases,
-                        address,
-                        ports,
-                        published: Vec::new(),
-                    };
-                    match self.attach(asked).await {
-                        Ok((card, ready)) => {
-                            let user = self.namespaces.user.iter().map(AsFd::as_fd);
-                            let mut files = vec![card.as_fd(), self.namespaces.network.as_fd()];
-                            files.extend(user);
-                            answer(&stream, &Answer::Attached, &files).await?;
-                            prepared = Some(ready);
-                        }
-                        Err(failed) => answer(&stream, &failed, &[]).await?,
-                    }
-                }
-                Ask::Running { vmm } => {
-                    if let Some(ready) = prepared.take() {
-                        let active = Active {
-                            machine: ready.machine,
-                            name: ready.name,
-                            aliases: ready.aliases,
-                            address: ready.address,
-                            ports: ready.ports,
-                            vmm,
-                        };
-                        self.serve_machine(active, ready.published);
-                    }
-                    let recorded = match self.record() {
-                        Ok(()) => Answer::Done,
-                        Err(error) => failed(&error),
-                    };
-                    answer(&stream, &recorded, &[]).await?;
-                }
-                Ask::End => {
-                    self.machines.borrow_mut().clear();
-                    let removed = self.netlink.borrow_mut().remove(self.bridge);
-                    self.removed.set(true);
-                    let done = removed.map_or_else(|error| failed(&error), |()| Answer::Done);
-                    answer(&stream, &done, &[]).await?;
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Connects a machine: publishes its ports and makes its card.
-    async fn attach(&self, mut asked: Prepared) -> Result<(File, Prepared), Answer> {
-        // An earlier run of the same machine, whose end was not noticed yet.
-        let ended = |it: &Running| !it.active.vmm.is_alive();
-        self.machines.borrow_mut().retain(|_, it| !ended(it));
-        for port in &asked.ports {
-            let mut published = proxy::publish(&self.outside, port, asked.address);
-            // That of the earlier run closes when its task is next looked at.
-            for _ in 0..ATTEMPTS {
-                match &published {
-                    Err(error) if error.kind() == ErrorKind::AddrInUse => sleep(REBIND).await,
-                    _ => break,
-                }
-                published = proxy::publish(&self.outside, port, asked.address);
-            }
-            asked
-                .published
-                .push(published.map_err(|error| Answer::Port {
-                    port: port.clone(),
-                    why: why_closed(&error),
-                })?);
-        }
-        let card = || -> io::Result<File> {
-            let (card, name) = tap::make()?;
-            let mut netlink = self.netlink.borrow_mut();
-            let index = netlink.index(&name)?.ok_or(ErrorKind::NotFound)?;
-            netlink.start(index, Some(self.bridge))?;
-            Ok(card)
-        };
-        let card = card().map_err(|error| failed(&error))?;
-        Ok((card, asked))
-    }
-
     /// Serves a machine until its VMM ends.
     fn serve_machine(self: &Rc<Self>, active: Active, published: Vec<Task>) {
         let Some(process) = end_of(&active.vmm) else {
@@ -380,6 +267,28 @@ impl Server {
         let machine = running.active.machine.clone();
         self.machines.borrow_mut().insert(machine, running);
         self.rename();
+    }
+
+    /// Returns the names for a machine that is in other networks as well: also those of the machines
+    /// there. `None` for any other machine.
+    fn names_of_others(&self, from: IpAddr) -> Option<Names> {
+        let machines = self.machines.borrow();
+        let mut asking = machines.values().map(|it| &it.active);
+        let asking = asking.find(|it| IpAddr::V4(it.address) == from && !it.others.is_empty())?;
+        let mut names = self.names.borrow().clone();
+        for network in &asking.others {
+            let Some(dir) = self.dir.sibling(network) else {
+                continue;
+            };
+            let living = HolderRecord::load(&dir).map(HolderRecord::living);
+            names.add_domain(network);
+            for active in living.into_iter().flatten() {
+                for name in std::iter::once(&active.name).chain(&active.aliases) {
+                    names.add_in(network, name, active.address);
+                }
+            }
+        }
+        Some(names)
     }
 
     /// Makes the names those of the machines that run.
@@ -421,58 +330,4 @@ fn end_of(process: &Identity) -> Option<AsyncFd<OwnedFd>> {
     )]
     let watched = unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) };
     watched.ok()
-}
-
-fn failed(error: &io::Error) -> Answer {
-    Answer::Failed {
-        why: error.to_string(),
-        cure: None,
-    }
-}
-
-/// Says why a port could not be opened.
-fn why_closed(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => "only root may listen below port 1024".to_owned(),
-        ErrorKind::AddrInUse => "it is in use".to_owned(),
-        ErrorKind::AddrNotAvailable => "this host does not have that address".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Reads a request; `None` at the end of the connection.
-async fn read(stream: &mut UnixStream) -> io::Result<Option<Ask>> {
-    let mut text = Vec::new();
-    let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-    // One request is answered before the next is sent: nothing is lost in the buffer.
-    let mut reader = BufReader::new(stream.take(limit));
-    reader.read_until(b'\n', &mut text).await?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(serde_json::from_slice(&text)?))
-}
-
-/// Sends an answer with open files.
-async fn answer(stream: &UnixStream, answer: &Answer, files: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let text = line(answer);
-    let mut sent = 0;
-    while let Some(rest) = text.get(sent..).filter(|rest| !rest.is_empty()) {
-        stream.writable().await?;
-        let once = stream.try_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            if sent == 0 && !files.is_empty() {
-                control.push(SendAncillaryMessage::ScmRights(files));
-            }
-            let parts = [IoSlice::new(rest)];
-            Ok(sendmsg(stream, &parts, &mut control, SendFlags::NOSIGNAL)?)
-        });
-        match once {
-            Ok(length) => sent += length,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

@@ -7,16 +7,19 @@
 //! There is no address translation in the namespace. The kernel answers on `out0` for the addresses
 //! of machines (proxy ARP), so that packets for them come back.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kraft_sys::process::wait_readable;
+use kraft_sys::process::Identity;
 use kraft_sys::tool;
 use rustix::io::{FdFlags, fcntl_setfd};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
 
 use super::outside::Outside;
 
@@ -34,8 +37,7 @@ const BETWEEN: [[u8; 4]; 3] = [[10, 0, 2, 0], [192, 0, 2, 0], [198, 51, 100, 0]]
 pub(super) struct WayOut {
     /// The address at which machines reach the host.
     pub(super) host: Ipv4Addr,
-    /// The program.
-    pub(super) child: Child,
+    child: Child,
     /// It ends when this is closed.
     _alive: io::PipeWriter,
 }
@@ -46,7 +48,7 @@ impl WayOut {
     /// # Errors
     ///
     /// The reason if there is no way out.
-    pub(super) fn start(network: Ipv4Net, outside: &Outside) -> Result<Self, String> {
+    pub(super) async fn start(network: Ipv4Net, outside: &Outside) -> Result<Self, String> {
         let program = tool::locate(PROGRAM.as_ref()).ok_or_else(|| {
             format!("`{PROGRAM}` is not installed (`sudo apt install {PROGRAM}`)")
         })?;
@@ -57,45 +59,44 @@ impl WayOut {
             .ok_or("every network that could lead there is in use")?;
         let failed = |error: io::Error| format!("cannot run `{PROGRAM}`: {error}");
         let (exit, alive) = io::pipe().map_err(failed)?;
-        let (mut ready, report) = io::pipe().map_err(failed)?;
-        let (child, log) = {
-            let namespace = format!("/proc/{}/ns/net", std::process::id());
-            outside
-                .run(move || {
-                    // Inherited by this program only: nothing else is started meanwhile.
-                    for file in [exit.as_fd(), report.as_fd()] {
-                        fcntl_setfd(file, FdFlags::empty())?;
-                    }
-                    let mut command = tool::command(&program);
-                    command
-                        .args(["--configure", "--mtu=1500", "--disable-dns"])
-                        .arg(format!("--cidr={between}"))
-                        .arg(format!("--exit-fd={}", exit.as_raw_fd()))
-                        .arg(format!("--ready-fd={}", report.as_raw_fd()))
-                        .args(["--netns-type=path", &namespace, DEVICE])
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::inherit());
-                    Ok((command.spawn()?, ()))
-                })
-                .map_err(failed)?
-        };
-        let () = log;
-        let mut way = Self {
+        let (ready, report) = io::pipe().map_err(failed)?;
+        let namespace = format!("/proc/{}/ns/net", std::process::id());
+        let child = outside.run(move || {
+            // Inherited by this program only: nothing else is started meanwhile.
+            for file in [exit.as_fd(), report.as_fd()] {
+                fcntl_setfd(file, FdFlags::empty())?;
+            }
+            let mut command = tool::command(&program);
+            command
+                .args(["--configure", "--mtu=1500", "--disable-dns"])
+                .arg(format!("--cidr={between}"))
+                .arg(format!("--exit-fd={}", exit.as_raw_fd()))
+                .arg(format!("--ready-fd={}", report.as_raw_fd()))
+                .args(["--netns-type=path", &namespace, DEVICE])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::inherit());
+            command.spawn()
+        });
+        // Ended by its drop if it is not ready in time.
+        let way = Self {
             host: host_in(between),
-            child,
+            child: child.map_err(failed)?,
             _alive: alive,
         };
-        let deadline = Instant::now() + PATIENCE;
-        let came = wait_readable(&[ready.as_fd()], Some(deadline)).map_err(failed)?;
-        let mut byte = [0];
-        if came.first() != Some(&true) || ready.read(&mut byte).unwrap_or(0) == 0 {
-            let _ = way.child.kill();
-            let _ = way.child.wait();
+        let mut ready = Receiver::from_owned_fd(ready.into()).map_err(failed)?;
+        // At the end of the program, the pipe is closed.
+        let came = timeout(PATIENCE, ready.read_u8()).await;
+        if !matches!(came, Ok(Ok(_))) {
             return Err(format!("`{PROGRAM}` does not start: see `holder.log`"));
         }
         forward().map_err(|error| format!("cannot forward packets to it: {error}"))?;
         Ok(way)
+    }
+
+    /// Returns the program; `None` if it has ended.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        Identity::of(self.child.id())
     }
 }
 

@@ -24,6 +24,7 @@ impl From<kraft_net::Error> for Failure {
             | Error::Damaged { .. }
             | Error::TooNew { .. }
             | Error::Port { .. }
+            | Error::Connect { .. }
             | Error::Holder { .. }
             | Error::File(_) => Kind::Failed,
         };
@@ -57,6 +58,7 @@ impl From<kraft_net::Error> for Failure {
             | Error::TooNew { .. }
             | Error::Host { cure: None, .. }
             | Error::Port { .. }
+            | Error::Connect { .. }
             | Error::Holder { .. }
             | Error::File(_) => None,
         };
