@@ -1,4 +1,4 @@
-//! The network card: a virtio device whose packets smoltcp reads and writes.
+//! Network cards: virtio devices whose packets smoltcp reads and writes.
 //!
 //! Notifying the device of something leaves the virtual machine, which costs more than a packet:
 //! it is notified once of all packets that are there ([`Card::flush`]).
@@ -85,11 +85,12 @@ pub struct Card {
     splits: u16,
 }
 
-struct Acknowledge;
+/// Notifies the card of that number.
+struct Acknowledge(usize);
 
 impl Interrupts for Acknowledge {
     fn acknowledge(&self) {
-        stack::acknowledge_interrupt();
+        stack::acknowledge_interrupt(self.0);
     }
 }
 
@@ -131,7 +132,8 @@ pub fn start(mut transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>
         card.free.push(Box::new(Buffer([0; BUFFER])));
     }
     card.flush();
-    stack::attach(card).then(|| Rc::new(Acknowledge) as Rc<dyn Interrupts>)
+    let number = stack::attach(card)?;
+    Some(Rc::new(Acknowledge(number)))
 }
 
 impl Card {

@@ -1,4 +1,4 @@
-//! An address from a server of the network (DHCP).
+//! An address from a server of the network (DHCP), for the first card.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -17,6 +17,9 @@ use crate::task;
 /// How long the program waits for an address when it starts. Servers on the same machine
 /// answer within a millisecond; later answers count, too.
 const WAIT: u64 = 50_000_000;
+
+/// The card that gets an address.
+const CARD: usize = 0;
 
 /// Waits for an address.
 pub struct Lease {
@@ -59,6 +62,10 @@ impl Station for Lease {
         &self.core
     }
 
+    fn card(&self) -> usize {
+        CARD
+    }
+
     fn changed(self: Rc<Self>) {
         let mut lost = false;
         let setting = self.core.with(|socket: &mut Dhcp<'_>| match socket.poll() {
@@ -79,11 +86,11 @@ impl Station for Lease {
             None => None,
         });
         if lost && self.has_address.replace(false) {
-            settings::remove_ipv4();
+            settings::remove_ipv4(CARD);
         }
         if let Some(setting) = setting {
             self.has_address.set(true);
-            settings::apply(&setting, &self.root);
+            settings::apply(CARD, &setting, &self.root);
         }
     }
 }

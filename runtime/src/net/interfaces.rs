@@ -1,4 +1,4 @@
-//! What programs learn of the network interfaces: `lo` and the card, `eth0`.
+//! What programs learn of the network interfaces: `lo` and the cards, `eth0`, `eth1` and so on.
 //!
 //! Source: `linux/sockios.h` and `linux/if.h` of Linux.
 
@@ -23,6 +23,9 @@ const LOOPBACK_LINK: u16 = 772;
 /// Bytes of a name with its zero, and of a `struct ifreq`.
 const NAME: usize = 16;
 const REQUEST: usize = 40;
+
+/// The names of cards.
+const NAMES: [&str; 4] = ["eth0", "eth1", "eth2", "eth3"];
 
 /// A network interface.
 pub struct Interface {
@@ -56,15 +59,17 @@ pub fn all() -> Vec<Interface> {
             IpCidr::new(IpAddress::Ipv6(Ipv6Addr::LOCALHOST), 128),
         ],
     }];
-    interfaces.extend(stack::with_network(|network| Interface {
-        index: CARD_INDEX,
-        name: "eth0",
-        flags: UP | BROADCAST | MULTICAST,
-        link: ETHERNET,
-        mtu: 1500,
-        card: network.card.address(),
-        addresses: network.interface.ip_addrs().to_vec(),
-    }));
+    for ((card, name), index) in NAMES.iter().enumerate().zip(CARD_INDEX..) {
+        interfaces.extend(stack::with_network(card, |network| Interface {
+            index,
+            name,
+            flags: UP | BROADCAST | MULTICAST,
+            link: ETHERNET,
+            mtu: 1500,
+            card: network.card.address(),
+            addresses: network.interface.ip_addrs().to_vec(),
+        }));
+    }
     interfaces
 }
 

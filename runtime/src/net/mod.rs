@@ -1,4 +1,4 @@
-//! The network: the card, its protocols, and sockets.
+//! The network: the cards, their protocols, and sockets.
 
 pub mod address;
 mod channel;
@@ -35,7 +35,7 @@ pub use stack::poll;
 
 /// The number of the loopback interface.
 pub const LOOPBACK_INDEX: u32 = 1;
-/// The number of the card's interface.
+/// The number of the first card's interface; those of others follow.
 pub const CARD_INDEX: u32 = 2;
 
 /// Whether there is memory for another socket or message.

@@ -174,9 +174,9 @@ impl Netlink {
                 }
             }
             GET_ROUTE => {
-                for (target, gateway) in routes(&interfaces) {
+                for (target, gateway, index) in routes(&interfaces) {
                     if request.wants(family_of(target.address())) {
-                        replies.push(route(make(NEW_ROUTE, flags), target, gateway));
+                        replies.push(route(make(NEW_ROUTE, flags), target, gateway, index));
                     }
                 }
             }
@@ -211,7 +211,7 @@ impl Netlink {
 fn link(reply: Reply, interface: &Interface) -> Vec<u8> {
     let mut name = interface.name.as_bytes().to_vec();
     name.push(0);
-    let broadcast = if interface.index == CARD_INDEX {
+    let broadcast = if interface.index >= CARD_INDEX {
         [0xff; 6]
     } else {
         [0; 6]
@@ -261,28 +261,31 @@ fn address_of(reply: Reply, interface: &Interface, address: &IpCidr) -> Vec<u8> 
     reply.finish()
 }
 
-/// Networks and their gateways.
-fn routes(interfaces: &[Interface]) -> Vec<(IpCidr, Option<IpAddress>)> {
+/// Networks, their gateways, and the numbers of the interfaces that lead there.
+fn routes(interfaces: &[Interface]) -> Vec<(IpCidr, Option<IpAddress>, u32)> {
     let mut routes = Vec::new();
-    stack::with_network(|network| {
-        let table = network.interface.routes();
-        let defaults = [
-            table.get_default_ipv4_route(),
-            table.get_default_ipv6_route(),
-        ];
-        for route in defaults.into_iter().flatten() {
-            routes.push((route.cidr, Some(route.via_router)));
-        }
-    });
+    for (card, index) in (0..stack::count()).zip(CARD_INDEX..) {
+        stack::with_network(card, |network| {
+            let table = network.interface.routes();
+            let defaults = [
+                table.get_default_ipv4_route(),
+                table.get_default_ipv6_route(),
+            ];
+            for route in defaults.into_iter().flatten() {
+                routes.push((route.cidr, Some(route.via_router), index));
+            }
+        });
+    }
     for interface in interfaces {
-        if interface.index == CARD_INDEX {
-            routes.extend(interface.addresses.iter().map(|address| (*address, None)));
+        if interface.index >= CARD_INDEX {
+            let near = interface.addresses.iter();
+            routes.extend(near.map(|address| (*address, None, interface.index)));
         }
     }
     routes
 }
 
-fn route(reply: Reply, target: IpCidr, gateway: Option<IpAddress>) -> Vec<u8> {
+fn route(reply: Reply, target: IpCidr, gateway: Option<IpAddress>, index: u32) -> Vec<u8> {
     const MAIN: u8 = 254;
     const BOOT: u8 = 3;
     const UNICAST: u8 = 1;
@@ -303,7 +306,7 @@ fn route(reply: Reply, target: IpCidr, gateway: Option<IpAddress>) -> Vec<u8> {
     if let Some(gateway) = gateway {
         reply = reply.attribute(5, &octets(gateway));
     }
-    reply.attribute(4, &CARD_INDEX.to_le_bytes()).finish()
+    reply.attribute(4, &index.to_le_bytes()).finish()
 }
 
 impl File for Netlink {

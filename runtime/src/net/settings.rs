@@ -102,32 +102,46 @@ fn link_local(card: [u8; 6]) -> Ipv6Addr {
     ])
 }
 
-/// Sets the card up with the addresses of the command line; without any it asks for one.
+/// Sets the cards up with the addresses of the command line: the first one with the first IPv4
+/// address, the next one with the next. An IPv6 address is for the same card as the IPv4 address
+/// before it. Without any IPv4 address, the first card asks for one.
 pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
     write_if_missing(root, b"hosts", b"127.0.0.1 localhost\n::1 localhost\n");
-    let card = stack::with_network(|network| network.card.address());
-    let Some(card) = card else { return };
-    add_address(IpCidr::new(IpAddress::Ipv6(link_local(card)), 64));
-    let mut found = false;
-    for entry in entries {
-        match parse(entry) {
-            Some(setting) => {
-                found |= matches!(setting.address, Some(IpCidr::Ipv4(_)));
-                apply(&setting, root);
-            }
-            None => {
-                let entry = String::from_utf8_lossy(entry);
-                crate::print!("kraft: netdev.ip={entry} is not an address with a network\n");
-            }
+    let cards = stack::count();
+    if cards == 0 {
+        return;
+    }
+    for card in 0..cards {
+        let address = stack::with_network(card, |network| network.card.address());
+        if let Some(address) = address {
+            add_address(card, IpCidr::new(IpAddress::Ipv6(link_local(address)), 64));
         }
     }
-    if !found {
+    // The number of IPv4 addresses so far.
+    let mut found = 0_usize;
+    for entry in entries {
+        let text = String::from_utf8_lossy(entry);
+        let Some(setting) = parse(entry) else {
+            crate::print!("kraft: netdev.ip={text} is not an address with a network\n");
+            continue;
+        };
+        if matches!(setting.address, Some(IpCidr::Ipv4(_))) {
+            found += 1;
+        }
+        let card = found.saturating_sub(1);
+        if card >= cards {
+            crate::print!("kraft: netdev.ip={text} is for a network card that is not there\n");
+            continue;
+        }
+        apply(card, &setting, root);
+    }
+    if found == 0 {
         dhcp::begin(root);
     }
 }
 
-fn add_address(address: IpCidr) {
-    stack::with_network(|network| {
+fn add_address(card: usize, address: IpCidr) {
+    stack::with_network(card, |network| {
         network.interface.update_ip_addrs(|addresses| {
             if !address.address().is_unicast() || addresses.contains(&address) {
                 return;
@@ -138,9 +152,9 @@ fn add_address(address: IpCidr) {
     });
 }
 
-/// Takes the IPv4 addresses and their gateway away.
-pub fn remove_ipv4() {
-    stack::with_network(|network| {
+/// Takes the IPv4 addresses of a card and their gateway away.
+pub fn remove_ipv4(card: usize) {
+    stack::with_network(card, |network| {
         network.interface.update_ip_addrs(|addresses| {
             addresses.retain(|address| matches!(address, IpCidr::Ipv6(_)));
         });
@@ -148,15 +162,15 @@ pub fn remove_ipv4() {
     });
 }
 
-/// Makes a setting the card's.
-pub fn apply(setting: &Setting, root: &Rc<Place>) {
+/// Makes a setting a card's. The name of the machine is that of its first card.
+pub fn apply(card: usize, setting: &Setting, root: &Rc<Place>) {
     if let Some(address) = setting.address {
         if matches!(address, IpCidr::Ipv4(_)) {
-            remove_ipv4();
+            remove_ipv4(card);
         }
-        add_address(address);
+        add_address(card, address);
     }
-    stack::with_network(|network| {
+    stack::with_network(card, |network| {
         let routes = network.interface.routes_mut();
         // There is room for the two of them.
         match setting.gateway {
@@ -169,7 +183,7 @@ pub fn apply(setting: &Setting, root: &Rc<Place>) {
             None => {}
         }
     });
-    if let Some(host) = &setting.host {
+    if let Some(host) = setting.host.as_ref().filter(|_| card == 0) {
         system::name_host(host.as_bytes());
         let host_line = alloc::format!("{host}\n");
         write_if_missing(root, b"hostname", host_line.as_bytes());

@@ -1,4 +1,4 @@
-//! The network as packets: which socket each is for, when each socket sends.
+//! The network as packets: which socket each is for, when each socket sends, and by which card.
 //!
 //! smoltcp looks for the socket of a packet in a list. Here each socket has a list of its own
 //! and is found by its addresses before smoltcp sees the packet, so that many connections
@@ -34,11 +34,13 @@ const MOST_PACKETS: usize = 512;
 const REMEMBER: u64 = 10 * SECOND;
 /// How many are remembered.
 const MOST_REMEMBERED: usize = 1024;
+/// The most cards, which is how many Unikraft's kernels take settings for, too.
+const MOST_CARDS: usize = 4;
 
 /// Both ends of a connection, the own one first.
 pub type Flow = (IpEndpoint, IpEndpoint);
 
-/// The card with the state of its protocols.
+/// A card with the state of its protocols.
 pub struct Network {
     /// The protocols.
     pub interface: Interface,
@@ -47,7 +49,7 @@ pub struct Network {
 }
 
 struct Stack {
-    network: RefCell<Option<Network>>,
+    networks: RefCell<Vec<Network>>,
     connections: RefCell<BTreeMap<Flow, Rc<Connection>>>,
     listeners: RefCell<BTreeMap<u16, Vec<Rc<Listener>>>>,
     datagrams: RefCell<BTreeMap<u16, Vec<Weak<Datagrams>>>>,
@@ -65,7 +67,7 @@ struct Stack {
 }
 
 static STACK: Global<Stack> = Global::new(Stack {
-    network: RefCell::new(None),
+    networks: RefCell::new(Vec::new()),
     connections: RefCell::new(BTreeMap::new()),
     listeners: RefCell::new(BTreeMap::new()),
     datagrams: RefCell::new(BTreeMap::new()),
@@ -116,6 +118,9 @@ pub trait Station {
     /// The socket.
     fn core(&self) -> &Core;
 
+    /// The card by which it sends.
+    fn card(&self) -> usize;
+
     /// Something may have changed: notifies those who wait.
     fn changed(self: Rc<Self>);
 }
@@ -133,10 +138,11 @@ fn now() -> Instant {
     Instant::from_micros((arch::monotonic() / 1000) as i64)
 }
 
-/// Takes the first card that the machine has; whether it is that.
-pub fn attach(mut card: Card) -> bool {
-    if STACK.network.borrow().is_some() {
-        return false;
+/// Takes a card that the machine has, and returns its number; none if it has too many.
+pub fn attach(mut card: Card) -> Option<usize> {
+    let number = count();
+    if number == MOST_CARDS {
+        return None;
     }
     let address = HardwareAddress::Ethernet(EthernetAddress(card.address()));
     let mut config = Config::new(address);
@@ -146,18 +152,38 @@ pub fn attach(mut card: Card) -> bool {
         packet: None,
     };
     let interface = Interface::new(config, &mut link, now());
-    *STACK.network.borrow_mut() = Some(Network { interface, card });
-    true
+    STACK
+        .networks
+        .borrow_mut()
+        .push(Network { interface, card });
+    Some(number)
 }
 
-/// Notifies the card that its interrupt was seen.
-pub fn acknowledge_interrupt() {
-    with_network(|network| network.card.acknowledge());
+/// How many cards there are.
+pub fn count() -> usize {
+    STACK.networks.borrow().len()
 }
 
-/// Does something with the card, if there is one.
-pub fn with_network<R>(body: impl FnOnce(&mut Network) -> R) -> Option<R> {
-    STACK.network.borrow_mut().as_mut().map(body)
+/// Notifies a card that its interrupt was seen.
+pub fn acknowledge_interrupt(card: usize) {
+    with_network(card, |network| network.card.acknowledge());
+}
+
+/// Does something with a card, if there is one of that number.
+pub fn with_network<R>(card: usize, body: impl FnOnce(&mut Network) -> R) -> Option<R> {
+    STACK.networks.borrow_mut().get_mut(card).map(body)
+}
+
+/// The card that has an address; the first one for any other address.
+pub fn card_of(address: IpAddress) -> usize {
+    let networks = STACK.networks.borrow();
+    if networks.len() < 2 {
+        return 0;
+    }
+    networks
+        .iter()
+        .position(|network| network.interface.has_ip_addr(address))
+        .unwrap_or(0)
 }
 
 /// Whether an address is one of this machine.
@@ -167,32 +193,39 @@ pub fn is_own(address: IpAddress) -> bool {
             IpAddress::Ipv4(address) => address.is_loopback(),
             IpAddress::Ipv6(address) => address.is_loopback(),
         }
-        || with_network(|network| network.interface.has_ip_addr(address)).unwrap_or(false)
+        || STACK
+            .networks
+            .borrow()
+            .iter()
+            .any(|network| network.interface.has_ip_addr(address))
 }
 
-/// The address from which packets go to another one; none without a way there.
+/// The address from which packets go to another one; none without a way there. The network of
+/// a card goes before gateways, and the gateway of an earlier card before that of a later one.
 pub fn source_for(address: IpAddress) -> Option<IpAddress> {
     if is_own(address) {
         return Some(address);
     }
-    with_network(|network| {
-        let interface = &network.interface;
-        let near = interface
-            .ip_addrs()
-            .iter()
-            .any(|own| own.contains_addr(&address));
-        let far = match address {
-            IpAddress::Ipv4(_) => interface.routes().get_default_ipv4_route().is_some(),
-            IpAddress::Ipv6(_) => interface.routes().get_default_ipv6_route().is_some(),
-        };
-        if near || far || address.is_multicast() || address.is_broadcast() {
-            interface
-                .get_source_address(&address)
-                .filter(|source| !source.is_unspecified())
-        } else {
-            None
-        }
-    })?
+    let networks = STACK.networks.borrow();
+    let near = networks.iter().find(|network| {
+        let own = network.interface.ip_addrs();
+        own.iter().any(|own| own.contains_addr(&address))
+    });
+    let everyone = address.is_multicast() || address.is_broadcast();
+    let far = || {
+        networks.iter().find(|network| {
+            let routes = network.interface.routes();
+            everyone
+                || match address {
+                    IpAddress::Ipv4(_) => routes.get_default_ipv4_route().is_some(),
+                    IpAddress::Ipv6(_) => routes.get_default_ipv6_route().is_some(),
+                }
+        })
+    };
+    near.or_else(far)?
+        .interface
+        .get_source_address(&address)
+        .filter(|source| !source.is_unspecified())
 }
 
 /// Enters a connection.
@@ -307,24 +340,27 @@ pub fn set_lease(lease: Rc<Lease>) {
 
 /// Receives and sends what there is.
 pub fn poll() {
-    if STACK.network.borrow().is_none() {
+    let cards = count();
+    if cards == 0 {
         return;
     }
     let mut touched: Vec<Rc<dyn Station>> = Vec::new();
     let mut neighbors = false;
     let mut left = MOST_PACKETS;
-    while left > 0
-        && let Some(packet) = with_network(|network| network.card.receive()).flatten()
-    {
-        left -= 1;
-        let kind = packet::classify(packet.bytes());
-        neighbors |= kind == Packet::Neighbor;
-        if let Some(station) = deliver(kind, packet.bytes())
-            && !station.core().touched.replace(true)
+    for card in 0..cards {
+        while left > 0
+            && let Some(packet) = with_network(card, |network| network.card.receive()).flatten()
         {
-            touched.push(station);
+            left -= 1;
+            let kind = packet::classify(packet.bytes());
+            neighbors |= kind == Packet::Neighbor;
+            if let Some(station) = deliver(card, kind, packet.bytes())
+                && !station.core().touched.replace(true)
+            {
+                touched.push(station);
+            }
+            with_network(card, |network| network.card.recycle(packet));
         }
-        with_network(|network| network.card.recycle(packet));
     }
     let blocked = core::mem::take(&mut *STACK.blocked.borrow_mut());
     for station in touched.iter().chain(&blocked) {
@@ -332,7 +368,9 @@ pub fn poll() {
         send_for(station);
     }
     ring(neighbors);
-    with_network(|network| network.card.flush());
+    for card in 0..cards {
+        with_network(card, |network| network.card.flush());
+    }
     if left == 0 {
         set_alarm(arch::monotonic());
     }
@@ -383,13 +421,13 @@ fn unschedule(core: &Core) -> Option<Rc<dyn Station>> {
 /// Sends what a socket has to send, notes when it wants to again, and notifies those who wait for it.
 pub fn serve(station: &Rc<dyn Station>) {
     send_for(station);
-    with_network(|network| network.card.flush());
+    with_network(station.card(), |network| network.card.flush());
 }
 
 /// As [`serve`], without notifying the card.
 fn send_for(station: &Rc<dyn Station>) {
     let core = station.core();
-    let next = with_network(|network| {
+    let next = with_network(station.card(), |network| {
         let mut sockets = core.sockets.borrow_mut();
         let now = now();
         let Network { interface, card } = network;
@@ -433,9 +471,9 @@ fn schedule(station: &Rc<dyn Station>, at: u64) {
     drop(old);
 }
 
-/// Gives a packet to smoltcp with the socket that it is for.
-fn feed(bytes: &[u8], core: Option<&Core>) {
-    with_network(|network| {
+/// Gives a packet of a card to smoltcp with the socket that it is for.
+fn feed(card: usize, bytes: &[u8], core: Option<&Core>) {
+    with_network(card, |network| {
         let mut link = Link {
             card: &mut network.card,
             packet: Some(bytes),
@@ -452,26 +490,26 @@ fn feed(bytes: &[u8], core: Option<&Core>) {
     });
 }
 
-/// Gives a packet to whom it is for.
-fn deliver(kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
+/// Gives a packet of a card to whom it is for.
+fn deliver(card: usize, kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
     match kind {
         Packet::Tcp {
             source,
             destination,
             flags,
-        } => deliver_segment((destination, source), flags, bytes),
+        } => deliver_segment(card, (destination, source), flags, bytes),
         Packet::Udp {
             source,
             destination,
         } => {
             let lease = STACK.lease.borrow().clone();
-            if let Some(lease) = lease.filter(|_| destination.port == 68) {
-                feed(bytes, Some(lease.core()));
+            if let Some(lease) = lease.filter(|it| destination.port == 68 && it.card() == card) {
+                feed(card, bytes, Some(lease.core()));
                 return Some(lease);
             }
             let socket = find_datagrams(destination, source);
             let core = socket.as_ref().map(|socket| socket.core());
-            feed(bytes, core);
+            feed(card, bytes, core);
             socket.map(|socket| socket as Rc<dyn Station>)
         }
         Packet::Unreachable {
@@ -499,25 +537,25 @@ fn deliver(kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             None
         }
         Packet::Piece => {
-            deliver_piece(bytes);
+            deliver_piece(card, bytes);
             None
         }
         Packet::Neighbor | Packet::Other => {
-            feed(bytes, None);
+            feed(card, bytes, None);
             None
         }
     }
 }
 
-/// Takes a piece of a datagram; the last one brings the datagram to whom it is for.
-fn deliver_piece(bytes: &[u8]) {
+/// Takes a piece of a datagram of a card; the last one brings the datagram to whom it is for.
+fn deliver_piece(card: usize, bytes: &[u8]) {
     if check_memory().is_err() {
         return;
     }
     let datagram = STACK.pieces.borrow_mut().add(bytes, arch::monotonic());
     let Some(datagram) = datagram else { return };
     let to = datagram.destination.addr;
-    let own = with_network(|network| network.interface.has_ip_addr(to)).unwrap_or(false);
+    let own = with_network(card, |network| network.interface.has_ip_addr(to)).unwrap_or(false);
     if (own || to.is_broadcast())
         && let Some(socket) = find_datagrams(datagram.destination, datagram.source)
     {
@@ -525,7 +563,7 @@ fn deliver_piece(bytes: &[u8]) {
     }
 }
 
-fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station>> {
+fn deliver_segment(card: usize, flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station>> {
     let known = STACK.connections.borrow().get(&flow).cloned();
     let begins = flags & (packet::SYN | packet::ACK | packet::RST) == packet::SYN;
     if let Some(connection) = known {
@@ -534,20 +572,20 @@ fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station
             if flags & packet::RST != 0 {
                 connection.see_reset();
             }
-            feed(bytes, Some(connection.core()));
+            feed(card, bytes, Some(connection.core()));
             return Some(connection);
         }
         remove_connection(&connection, false);
     }
     if begins {
-        let own = with_network(|network| network.interface.has_ip_addr(flow.0.addr));
+        let own = with_network(card, |network| network.interface.has_ip_addr(flow.0.addr));
         if own == Some(true)
             && let Some(listener) = find_listener(flow.0, flow.1.port)
         {
             // Without space the packet is lost, and comes again.
             let connection = Connection::incoming(&listener, flow)?;
             add_connection(connection.clone());
-            feed(bytes, Some(connection.core()));
+            feed(card, bytes, Some(connection.core()));
             return Some(connection);
         }
     } else if flags & packet::RST == 0 && was_open(&flow) {
@@ -555,7 +593,7 @@ fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station
         // the other side what it has not read yet.
         return None;
     }
-    feed(bytes, None);
+    feed(card, bytes, None);
     None
 }
 

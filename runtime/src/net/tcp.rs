@@ -394,6 +394,10 @@ impl Station for Connection {
         &self.core
     }
 
+    fn card(&self) -> usize {
+        stack::card_of(self.own.addr)
+    }
+
     fn changed(self: Rc<Self>) {
         let (state, unread) = self
             .core
@@ -529,8 +533,9 @@ impl TcpSocket {
 
     fn connect_card(&self, to: IpEndpoint, own: IpEndpoint, binding: Rc<Binding>) -> Result<()> {
         let mut socket = new_socket(CONNECTING_PATIENCE).ok_or(Errno::NOBUFS)?;
-        let begun =
-            stack::with_network(|network| socket.connect(network.interface.context(), to, own));
+        let begun = stack::with_network(stack::card_of(own.addr), |network| {
+            socket.connect(network.interface.context(), to, own)
+        });
         match begun {
             Some(Ok(())) => {}
             Some(Err(_)) => return Err(Errno::ADDRNOTAVAIL),

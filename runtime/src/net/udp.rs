@@ -37,6 +37,8 @@ const BYTES_TO_READ: usize = 0x541b;
 /// What receives datagrams.
 pub struct Datagrams {
     core: Core,
+    /// The card by which the last datagram was sent.
+    card: Cell<usize>,
     inbox: Rc<Channel>,
     queue: Rc<WaitQueue>,
     binding: RefCell<Option<Rc<Binding>>>,
@@ -113,6 +115,10 @@ impl Station for Datagrams {
         &self.core
     }
 
+    fn card(&self) -> usize {
+        self.card.get()
+    }
+
     fn changed(self: Rc<Self>) {
         let mut came: Vec<(Vec<u8>, IpEndpoint)> = Vec::new();
         let can_send = self.core.with(|socket: &mut Udp<'_>| {
@@ -145,6 +151,7 @@ impl UdpSocket {
             base: Base::new(family, Kind::Datagram, 17),
             datagrams: Rc::new(Datagrams {
                 core: Core::new(Udp::new(buffer(RECEIVING), buffer(SENDING))),
+                card: Cell::new(0),
                 inbox: Channel::new(queue.clone(), None),
                 queue,
                 binding: RefCell::default(),
@@ -203,19 +210,27 @@ impl UdpSocket {
     fn send_card(&self, input: &mut Input<'_>, to: IpEndpoint, source: IpAddress) -> Result {
         let is_ipv6 = matches!(to.addr, IpAddress::Ipv6(_));
         let length = input.left();
+        let card = stack::card_of(source);
         let mut meta = PacketMeta::default();
         if length > MOST_BYTES[usize::from(is_ipv6)] {
             // `IP_PMTUDISC_DO` and `IP_PMTUDISC_PROBE` forbid pieces.
             if is_ipv6 || matches!(self.base.number_option(MTU_DISCOVERY), Ok(2 | 3)) {
                 return Err(Errno::MSGSIZE);
             }
-            stack::with_network(|network| network.card.prepare_pieces(HEADERS + length))
+            stack::with_network(card, |network| network.card.prepare_pieces(HEADERS + length))
                 .ok_or(Errno::NETUNREACH)??;
             // smoltcp hands the packet to the card as a whole, which splits it.
             meta.segmentation_offload_size = NonZeroU16::new(MOST_BYTES[0] as u16);
         }
         let datagrams = &self.datagrams;
+        let elsewhere = datagrams.card.replace(card) != card;
         let sent = datagrams.core.with(|socket: &mut Udp<'static>| {
+            if elsewhere && socket.send_queue() > 0 {
+                // What still waits for a neighbour in the other network is lost, as on any network.
+                let endpoint = socket.endpoint();
+                socket.close();
+                let _ = socket.bind(endpoint);
+            }
             if length > socket.payload_send_capacity() {
                 enlarge(socket)?;
             }
