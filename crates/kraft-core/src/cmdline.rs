@@ -56,6 +56,21 @@ pub struct CommandLine {
     pub args: Vec<String>,
 }
 
+impl Dialect {
+    /// Returns how the kernel of a machine reads its command line.
+    pub(crate) fn of(spec: &MachineSpec) -> Self {
+        match spec.boot {
+            BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => {
+                Self::Unikraft
+            }
+            // Without a mark it is most likely an uncompressed Linux kernel.
+            BootProtocol::Pvh if spec.guest == Guest::Other => Self::Linux,
+            BootProtocol::Pvh => Self::Unikraft,
+            BootProtocol::LinuxBzImage => Self::Linux,
+        }
+    }
+}
+
 impl CommandLine {
     /// Returns the command line of a machine, or every reason why it cannot be represented.
     ///
@@ -63,15 +78,7 @@ impl CommandLine {
     /// The length includes the kernel's path where QEMU prepends it. A driver that passes another
     /// path to QEMU (see [`needs_safe_path`]) is safe as long as that path is not longer.
     pub fn of(spec: &MachineSpec) -> Result<Self, Vec<Problem>> {
-        let dialect = match spec.boot {
-            BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => {
-                Dialect::Unikraft
-            }
-            // Without a mark it is most likely an uncompressed Linux kernel.
-            BootProtocol::Pvh if spec.guest == Guest::Other => Dialect::Linux,
-            BootProtocol::Pvh => Dialect::Unikraft,
-            BootProtocol::LinuxBzImage => Dialect::Linux,
-        };
+        let dialect = Dialect::of(spec);
         let mut problems = limits::check_texts(dialect, spec);
         let mut params = match param::read_all(dialect, &spec.kernel_args) {
             Ok(params) => params,

@@ -169,7 +169,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let memory = choose_memory(request.memory, &mut problems);
     let cpus = choose_cpus(request.cpus, image.guest, &mut problems);
     let vmm = host.vmms.iter().find(|vmm| vmm.platform == platform);
-    let networks = choose_networks(&request.networks, image.guest, &mut problems);
+    let networks = choose_networks(&request.networks, &mut problems);
     // On a network kraft itself publishes them.
     let publisher = vmm.filter(|_| networks.is_empty());
     let ports = choose_ports(&request.ports, publisher, &mut problems);
@@ -247,8 +247,8 @@ fn merge_labels(request: &RunRequest, boot: &Boot) -> BTreeMap<String, String> {
     labels
 }
 
-/// Checks that a machine that is removed is not restarted, and that the host can reach what a
-/// health check tries.
+/// Checks that a machine that is removed is not restarted, and that a health check reaches its port:
+/// published, or in a network.
 fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
     let mut problems = Vec::new();
     let policy = request.lifecycle.restart;
@@ -264,12 +264,14 @@ fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
         let port = health.probe.port();
         let is_published =
             |it: &PortMapping| it.machine_port == port && it.protocol == crate::port::Protocol::Tcp;
-        if !request.ports.iter().any(is_published) {
+        if request.networks.is_empty() && !request.ports.iter().any(is_published) {
             problems.push(
                 Problem::error(format!(
                     "the health check cannot reach port {port}: it is not published"
                 ))
-                .help(format!("publish it: `--port 127.0.0.1::{port}`")),
+                .help(format!(
+                    "publish it: `--port 127.0.0.1::{port}`, or put the machine into a network"
+                )),
             );
         }
     }
@@ -411,23 +413,14 @@ fn choose_ports(
     ports
 }
 
-/// Reports networks that the guest cannot be in at once.
-fn choose_networks(
-    asked: &[Interface],
-    guest: Guest,
-    problems: &mut Vec<Problem>,
-) -> Vec<Interface> {
+/// Reports networks that no machine can be in at once.
+fn choose_networks(asked: &[Interface], problems: &mut Vec<Problem>) -> Vec<Interface> {
     if asked.len() > net::MOST_INTERFACES {
         problems.push(Problem::error(format!(
             "a machine is in at most {} networks, and `--network` is given {} times",
             net::MOST_INTERFACES,
             asked.len()
         )));
-    } else if asked.len() > 1 && guest == Guest::Runtime {
-        problems.push(
-            Problem::error("the built-in runtime uses one network card only")
-                .help("give `--network` once, or name another runtime with `--runtime`"),
-        );
     }
     for (at, one) in asked.iter().enumerate() {
         if asked.iter().take(at).any(|it| it.network == one.network) {

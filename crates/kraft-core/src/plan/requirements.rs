@@ -1,6 +1,7 @@
 //! Checks the requirements of a machine against the features of its kernel before it boots.
 
 use super::{Boot, RunRequest};
+use crate::cmdline::Dialect;
 use crate::machine::MachineSpec;
 use crate::port::PortMapping;
 use crate::problem::Problem;
@@ -50,6 +51,11 @@ pub(super) fn check(spec: &mut MachineSpec, request: &RunRequest, boot: &Boot) -
             Problem::warning("the kernel has no network: `--network` has no effect in the guest")
                 .help("build the kernel with a network stack such as lwip, or use another runtime"),
         );
+    }
+    if Dialect::of(spec) == Dialect::Linux && spec.networks.len() > 1 {
+        notes.push(Problem::warning(
+            "Linux sets up its first network card only: the guest has to set up the others itself",
+        ));
     }
     if can.insists_on_network && spec.ports.is_empty() && spec.networks.is_empty() {
         notes.push(

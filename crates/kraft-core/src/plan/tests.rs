@@ -503,6 +503,33 @@ fn kernels_without_parameters_get_none_and_cause_a_warning() {
 }
 
 #[test]
+fn linux_sets_up_its_first_card_and_a_unikernel_all() {
+    let request = RunRequest {
+        networks: ["a", "b"]
+            .map(|name| Interface::parse(name).unwrap())
+            .to_vec(),
+        ..RunRequest::default()
+    };
+    for (protocol, expected) in [
+        (BootProtocol::Multiboot, ""),
+        (
+            BootProtocol::LinuxBzImage,
+            "Linux sets up its first network card only",
+        ),
+    ] {
+        let mut boot = boot();
+        boot.image.boot = protocol;
+        let planned = plan(&request, &boot, &host(Kvm::Works)).unwrap();
+        let mut notes = planned.notes.iter().map(|note| note.message.as_str());
+        let found = notes
+            .find(|note| note.contains("network card"))
+            .unwrap_or_default();
+        assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty());
+        assert_eq!(planned.spec.networks.len(), 2);
+    }
+}
+
+#[test]
 fn missing_features_cause_warnings() {
     let (spec, notes) = lacks(&["CONFIG_LIBUKLIBPARAM=y"], &everything());
     insta::assert_snapshot!(notes, @"
