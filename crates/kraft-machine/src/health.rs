@@ -1,5 +1,8 @@
 //! Health checks: the monitor tries whether the service in a machine works, and records the result.
 //!
+//! A machine in a network is reached through the network, by the process that holds it; any other
+//! through its published port.
+//!
 //! The result is in `health.json` of the machine's directory, which is replaced when it changes.
 
 use std::io::{self, Read, Write};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use kraft_core::lifecycle::{Health, HealthCheck, HealthProbe};
 use kraft_core::port::{PortMapping, Protocol};
+use kraft_net::Networks;
 use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +64,10 @@ pub(crate) struct Checker {
 
 impl Checker {
     /// Starts to check the present run of a machine; `None` if there is nothing to check.
-    pub(crate) fn start(dir: &MachineDir) -> Option<Self> {
+    pub(crate) fn start(dir: &MachineDir, networks: Networks) -> Option<Self> {
         let record = Record::load(dir).ok()?;
         let check = record.spec.get().lifecycle.health.clone()?;
-        let address = address(&record.run?.ports, check.probe.port())?;
+        let target = Target::of(&record, networks, check.probe.port())?;
         let (stop, stopped) = mpsc::channel();
         let dir = dir.clone();
         let run = move || {
@@ -83,7 +87,7 @@ impl Checker {
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                let outcome = probe(&check, address);
+                let outcome = probe(&check, &target);
                 let is_due = checked.elapsed() >= interval;
                 if outcome.is_err() && !is_due {
                     continue;
@@ -139,11 +143,54 @@ fn address(ports: &[PortMapping], port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, mapping.host_port))
 }
 
+/// The port that is checked.
+#[derive(Debug)]
+enum Target {
+    /// An address of the host.
+    Host(SocketAddr),
+    /// A port of a machine in a network.
+    Network {
+        networks: Networks,
+        network: String,
+        machine: String,
+        port: u16,
+    },
+}
+
+impl Target {
+    /// Returns the way to a port of a machine that runs.
+    fn of(record: &Record, networks: Networks, port: u16) -> Option<Self> {
+        if let Some(interface) = record.spec.get().networks.first() {
+            return Some(Self::Network {
+                networks,
+                network: interface.network.clone(),
+                machine: record.id.to_string(),
+                port,
+            });
+        }
+        address(&record.run.as_ref()?.ports, port).map(Self::Host)
+    }
+
+    fn connect(&self, limit: Duration) -> io::Result<TcpStream> {
+        match self {
+            Self::Host(address) => TcpStream::connect_timeout(address, limit),
+            Self::Network {
+                networks,
+                network,
+                machine,
+                port,
+            } => networks
+                .connect(network, machine, *port, limit)
+                .map_err(|error| io::Error::other(kraft_core::error::chain(&error))),
+        }
+    }
+}
+
 /// Checks once, within the timeout of the check.
-fn probe(check: &HealthCheck, address: SocketAddr) -> io::Result<()> {
+fn probe(check: &HealthCheck, target: &Target) -> io::Result<()> {
     let limit = Duration::from_millis(check.timeout_ms.max(1));
     let deadline = Instant::now() + limit;
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    let mut stream = target.connect(limit)?;
     match &check.probe {
         HealthProbe::Tcp { .. } => {
             stream.set_read_timeout(Some(limit.min(REFUSAL)))?;
@@ -235,7 +282,7 @@ mod tests {
                 }
             }
         });
-        let outcome = probe(&check(probe_of(address.port())), address);
+        let outcome = probe(&check(probe_of(address.port())), &Target::Host(address));
         drop(done);
         server.join().unwrap();
         outcome

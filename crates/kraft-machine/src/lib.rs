@@ -61,6 +61,7 @@ mod names;
 pub mod port;
 mod record;
 mod restart;
+mod usage;
 mod volumes;
 mod watch;
 
@@ -77,5 +78,6 @@ pub use machines::{
     Unreadable, Update,
 };
 pub use record::{Ending, RecordError};
+pub use usage::{Threads, Usage};
 pub use volumes::{VolumeError, VolumeRecord, Volumes};
 pub use watch::Watch;

@@ -12,7 +12,7 @@ use crate::driver::{Driver, MAX_FIRMWARE};
 use crate::file_watch::FileWatch;
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::machines::{Error, Machines};
+use crate::machines::{Error, Machines, Status};
 use crate::record::Record;
 
 /// The maximal number of bytes that are returned at once.
@@ -23,6 +23,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The interval of polling where waiting is not possible.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The interval of looking at a machine that may be started again.
+const RESTART_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The interval of attempts to find a monitor for an orphaned VMM.
 const ADOPTION_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,6 +41,8 @@ pub struct LogsOptions {
     pub until: Option<Timestamp>,
     /// Whether to return [`Chunk::arrivals`].
     pub arrivals: bool,
+    /// Whether [`Logs::follow`] continues when the restart policy starts the machine again.
+    pub restarts: bool,
 }
 
 /// A piece of a console.
@@ -87,6 +92,8 @@ pub struct Logs {
     lost: u64,
     /// The offset to stop at, if it is not the end of the machine.
     end: Option<u64>,
+    /// The run that is read: its VMM, and how often the policy had started the machine before.
+    run: (Option<Identity>, u32),
     /// The VMM, if it was alive when the logs were opened.
     vmm: Option<Process>,
     /// The monitor, which copies the console.
@@ -94,6 +101,15 @@ pub struct Logs {
     ended: Option<Instant>,
     /// Readable when the console grows.
     file_watch: Option<FileWatch>,
+}
+
+/// When there may be more output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Now,
+    /// When it is decided whether the machine is started again, or when it is.
+    Later,
+    Never,
 }
 
 impl Logs {
@@ -118,6 +134,7 @@ impl Logs {
             begun: false,
             lost: 0,
             end: None,
+            run: (run.and_then(|run| run.vmm.clone()), record.restarts.count),
             monitor: match vmm {
                 Some(_) => process(run.map(|run| &run.monitor))?,
                 None => None,
@@ -237,7 +254,8 @@ impl Logs {
     }
 
     /// Waits for more output and returns it; an empty chunk after `limit`; `None` when the machine
-    /// has ended and everything was returned.
+    /// has ended and everything was returned. With [`LogsOptions::restarts`], it has not ended as
+    /// long as its policy starts it again.
     pub fn follow(&mut self, limit: Duration) -> Result<Option<Chunk>, Error> {
         let deadline = Instant::now() + limit;
         loop {
@@ -246,15 +264,65 @@ impl Logs {
             if !new.bytes.is_empty() {
                 return Ok(Some(new));
             }
-            if ended {
+            let next = match ended {
+                true if self.options.restarts && !self.is_at_end() => self.next_run()?,
+                true => Next::Never,
+                false => Next::Now,
+            };
+            if next == Next::Never {
                 return Ok(None);
             }
-            if Instant::now() >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Ok(Some(new));
             }
-            self.sleep(deadline)
-                .map_err(Error::on("wait for the machine's console"))?;
+            match next {
+                Next::Later => std::thread::sleep(RESTART_INTERVAL.min(left)),
+                // Of the next run there may be something already.
+                Next::Now if ended => {}
+                Next::Now | Next::Never => self
+                    .sleep(deadline)
+                    .map_err(Error::on("wait for the machine's console"))?,
+            }
         }
+    }
+
+    /// Continues with the run that the restart policy began after this one. Its output is added to
+    /// the same console.
+    fn next_run(&mut self) -> Result<Next, Error> {
+        let dir = self.machines.machine_dir(self.id);
+        let Ok(record) = Record::load(&dir) else {
+            // It was removed.
+            return Ok(Next::Never);
+        };
+        let run = record.run.as_ref();
+        let vmm = run.and_then(|run| run.vmm.clone());
+        let count = record.restarts.count;
+        let another = vmm.is_some() && vmm != self.run.0;
+        if another && count > self.run.1 {
+            self.vmm = process(vmm.as_ref())?;
+            self.monitor = process(run.map(|run| &run.monitor))?;
+            self.run = (vmm, count);
+            self.ended = None;
+            return Ok(Next::Now);
+        }
+        Ok(match self.machines.observe(&record, &dir) {
+            Status::Idle => Next::Never,
+            // The user has started it.
+            Status::Running { .. } | Status::Orphaned { .. } if another => Next::Never,
+            Status::Starting
+            | Status::StartLost
+            | Status::Unrecorded { .. }
+            | Status::Running { .. }
+            | Status::Orphaned { .. }
+            | Status::Restarting
+            | Status::RestartLost
+            | Status::Ended { .. } => {
+                // Records the end, and starts a monitor for the restart, if no other process will.
+                let _ = self.machines.refresh(self.id);
+                Next::Later
+            }
+        })
     }
 
     fn is_at_end(&self) -> bool {

@@ -115,9 +115,19 @@ impl Machines {
         record.is_some_and(|record| record.name != name)
     }
 
+    /// Removes what killed processes left incomplete, as the next [`create`](Self::create) does.
+    pub fn remove_leftovers(&self) {
+        if self.layout.machines().is_dir()
+            && let Ok(_lock) = self.lock_all()
+        {
+            self.remove_stale();
+        }
+    }
+
     /// Removes what killed processes left incomplete. The lock of `machines/` is held, so no machine
     /// is being created; one that is being removed is locked.
     fn remove_stale(&self) {
+        self.release_stale_names();
         let Ok(entries) = std::fs::read_dir(self.layout.partial()) else {
             return;
         };
@@ -134,6 +144,24 @@ impl Machines {
             if stale {
                 // If it cannot be removed, it does no harm: it is not a machine.
                 let _ = fs::remove_tree(&entry.path());
+            }
+        }
+    }
+
+    /// Releases names that were reserved for machines that were never made.
+    fn release_stale_names(&self) {
+        let entries = std::fs::read_dir(self.layout.names()).into_iter().flatten();
+        let mut lost = None;
+        for link in entries.flatten().map(|entry| entry.path()) {
+            let target = std::fs::read_link(&link).ok();
+            let id = target.and_then(|to| to.file_name()?.to_str()?.parse::<Id>().ok());
+            let Some(id) = id.filter(|id| !self.layout.machine(*id).path().exists()) else {
+                continue;
+            };
+            // The name of a machine that lost its directory and runs is known by this link alone.
+            let lost = lost.get_or_insert_with(|| self.lost());
+            if !lost.contains(&id) {
+                let _ = fs::remove_file(&link);
             }
         }
     }

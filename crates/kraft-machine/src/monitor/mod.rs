@@ -193,7 +193,7 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
                 command_line,
             };
             report.send(stdout);
-            attend(started, dir)
+            attend(machines, started, dir)
         }
         Err(error) => {
             let report = Report {
@@ -209,7 +209,7 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
 /// Starts the machine by its restart policy, and waits for the end.
 fn start_again(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
     match start::start(machines, id, Cause::Policy).0 {
-        Ok(started) => attend(started, dir),
+        Ok(started) => attend(machines, started, dir),
         // It is recorded, and the policy decides about the next attempt.
         Err(error) => {
             if let Ok(mut log) = fs::append(&dir.vmm_log()) {
@@ -221,7 +221,7 @@ fn start_again(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, F
 }
 
 /// Waits for the end of a VMM that this process has started.
-fn attend(started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
+fn attend(machines: &Machines, started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
     let Started {
         driver,
         mut child,
@@ -229,7 +229,7 @@ fn attend(started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
         console,
         compactor,
     } = started;
-    let _checker = Checker::start(dir);
+    let _checker = Checker::start(dir, machines.networks());
     supervise(&vmm, Some(console), compactor)?;
     let status = wait(&mut child)?;
     Ok(Some((vmm, ending::of_child(driver, dir, status))))
@@ -312,7 +312,7 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     let limit = machines.settings.console_limit;
     let console = Drain::open(&dir.console(), limit).ok();
     let compactor = Compactor::new(driver, dir.clone(), vmm.clone(), record.spec.get());
-    let _checker = Checker::start(dir);
+    let _checker = Checker::start(dir, machines.networks());
     supervise(&vmm, console, compactor)?;
     let (_, reported) = reported_ending(driver, dir, None);
     let ending = reported.unwrap_or_else(|| Ending {

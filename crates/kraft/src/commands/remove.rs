@@ -40,6 +40,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             app.ui.line(&name)?;
         }
     }
+    machines.remove_leftovers();
     rootfs::remove_unused(app, &machines);
     tally.outcome()
 }

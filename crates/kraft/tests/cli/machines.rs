@@ -34,6 +34,18 @@ fn an_empty_list_is_an_array_or_a_header() {
 }
 
 #[test]
+fn a_name_that_a_killed_process_reserved_is_released_by_the_next_removal() {
+    let home = Home::new();
+    make(&home, "alice");
+    let names = home.path().join(".local/share/kraftkit/runtime/names");
+    let target = "../machines/6fa459ea-ee8a-4ca4-894e-db77e160355e";
+    std::os::unix::fs::symlink(target, names.join("nobody")).unwrap();
+    assert_eq!(std::fs::read_dir(&names).unwrap().count(), 2);
+    assert_eq!(home.ok(&["rm", "alice"]), "alice\n");
+    assert_eq!(std::fs::read_dir(&names).unwrap().count(), 0);
+}
+
+#[test]
 fn a_machine_is_listed_with_values_of_real_types() {
     let home = Home::new();
     make(&home, "alice");

@@ -25,7 +25,8 @@ use crate::id::Id;
 pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
     let spec = launch.spec;
     let mut line = Line(launch.program.iter().map(OsString::from).collect());
-    line.option(NAME, launch.id.to_string());
+    // Its threads get names of their own.
+    line.option(NAME, format!("{},debug-threads=on", launch.id));
     line.flag("-no-user-config");
     line.flag("-nodefaults");
     // A reset ends the guest: a crash must be seen, not repeated for ever.
@@ -69,11 +70,15 @@ pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
 /// The option by which a process is recognised.
 const NAME: &str = "-name";
 
-/// Returns whether the arguments of a process are those of QEMU for this machine: `… -name ID …`.
+/// Returns whether the arguments of a process are those of QEMU for this machine: `… -name ID …`, with
+/// or without more behind a comma.
 pub(super) fn is_vmm(argv: &[Vec<u8>], id: Id) -> bool {
     let id = id.to_string();
     argv.windows(2).any(|window| match window {
-        [option, value] => option == NAME.as_bytes() && value == id.as_bytes(),
+        [option, value] => {
+            let name = value.split(|byte| *byte == b',').next();
+            option == NAME.as_bytes() && name == Some(id.as_bytes())
+        }
         _ => false,
     })
 }
@@ -285,7 +290,7 @@ mod tests {
         insta::assert_snapshot!(shown(&spec, "", false), @"
         qemu
         -L /opt
-        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e
+        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e,debug-threads=on
         -no-user-config
         -nodefaults
         -no-reboot
@@ -344,7 +349,7 @@ mod tests {
         insta::assert_snapshot!(shown(&spec, "vfs.fstab=[ ] -- a,b", false), @"
         qemu
         -L /opt
-        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e
+        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e,debug-threads=on
         -no-user-config
         -nodefaults
         -no-reboot
