@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(value_name = MACHINE, required = true)]
     machines: Vec<String>,
 
-    /// Follow the output until the machines end
+    /// Follow the output until the machines end and their restart policies do not start them again
     #[arg(short, long)]
     follow: bool,
 
@@ -107,6 +107,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         since: args.since,
         until: args.until,
         arrivals: args.timestamps,
+        restarts: args.follow,
     };
     for machine in &found {
         let logs = machines.logs(&machine.id, options.clone());

@@ -48,9 +48,11 @@ mod service;
 mod set;
 mod size;
 mod start;
+mod stats;
 mod stop;
 mod store;
 mod tally;
+mod top;
 mod unpause;
 mod update;
 pub(crate) mod values;
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Ps(ps::Args),
     #[command(visible_alias = "log")]
     Logs(logs::Args),
+    Stats(stats::Args),
+    Top(top::Args),
     Start(start::Args),
     Stop(stop::Args),
     Attach(attach::Args),
@@ -142,9 +146,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Local runtime commands",
         &[
-            "run", "ps", "logs", "attach", "start", "stop", "restart", "kill", "pause", "unpause",
-            "wait", "inspect", "port", "rename", "cp", "exec", "events", "remove", "service",
-            "net", "vol",
+            "run", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart", "kill",
+            "pause", "unpause", "wait", "inspect", "port", "rename", "cp", "exec", "events",
+            "remove", "service", "net", "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -194,6 +198,8 @@ impl Command {
             | Self::Run(_)
             | Self::Ps(_)
             | Self::Logs(_)
+            | Self::Stats(_)
+            | Self::Top(_)
             | Self::Start(_)
             | Self::Stop(_)
             | Self::Attach(_)
@@ -224,6 +230,8 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Run(args) => run::exec(app, *args),
         Command::Ps(args) => ps::exec(app, &args),
         Command::Logs(args) => logs::exec(app, &args),
+        Command::Stats(args) => stats::exec(app, &args),
+        Command::Top(args) => top::exec(app, &args),
         Command::Start(args) => start::exec(app, &args),
         Command::Stop(args) => stop::exec(app, &args),
         Command::Attach(args) => attach::exec(app, args),

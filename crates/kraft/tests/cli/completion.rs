@@ -80,7 +80,9 @@ fn commands_flags_values_and_machines_are_offered() {
     let home = Home::new();
     let kernel = home.kernel();
     home.ok(&["run", "-W", "--no-start", "-n", "alice", &kernel]);
-    offers(&home, "sta", &["start"]);
+    offers(&home, "sta", &["start", "stats"]);
+    offers(&home, "stats a", &["alice"]);
+    offers(&home, "top ", &[]);
     offers(&home, "run --det", &["--detach", "--detach-keys"]);
     offers(&home, "--log-type j", &["json"]);
     offers(&home, "ps --output=y", &["--output=yaml"]);

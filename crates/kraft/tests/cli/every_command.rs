@@ -65,6 +65,8 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("run -W --no-start -n alice ./kernel", 0, "alice"),
     ("ps --all", 0, "alice"),
     ("logs alice", 0, ""),
+    ("stats --no-stream --all", 0, "MEM USAGE / LIMIT"),
+    ("top alice", 1, "machine `alice` is not running"),
     ("start nothing", 3, "no machine `nothing`"),
     ("stop alice", 0, ""),
     ("attach alice", 1, "machine `alice` is not running, it is created"),

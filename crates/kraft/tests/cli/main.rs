@@ -9,6 +9,7 @@
 //! | `connections` | errors about unreachable servers |
 //! | `log_file` | contents of the log file, and refused paths |
 //! | `machines` | created machines that were never started: listed, found, removed |
+//! | `networks` | networks without a machine that runs: every form of commands and flags |
 //! | `run` | errors before the boot, and dry runs |
 //! | `irregular` | FIFOs and devices in place of files |
 //! | `init` | new projects, and files that are never overwritten |
@@ -34,6 +35,7 @@ mod library;
 mod lifecycle;
 mod log_file;
 mod machines;
+mod networks;
 mod probe;
 mod run;
 mod screen;

@@ -98,6 +98,7 @@ fn fits(command: &str, state: MachineState) -> bool {
 
     match command {
         "pause" => matches!(state, Running | Restarting),
+        "top" => matches!(state, Running | Paused | Suspended),
         "unpause" => matches!(state, Paused | Suspended),
         "stop" => matches!(state, Running | Paused | Suspended | Restarting),
         "start" => matches!(state, Created | Exited | Errored | Failed | Paused),

@@ -74,6 +74,7 @@ pub(super) fn exec(app: &App, project: &Project, args: &Args) -> Result<(), Fail
             since: args.since,
             until: args.until,
             arrivals: args.timestamps,
+            restarts: args.follow,
         };
         named.push((title.as_str(), machines.logs(&member.machine.id, options)?));
     }
