@@ -23,6 +23,7 @@ pub mod limit;
 pub mod linux;
 pub mod measure;
 pub mod netns;
+pub mod networks;
 pub mod program;
 pub mod registry;
 pub mod source;

@@ -4,11 +4,10 @@
 use std::fs;
 
 use kraft_e2e::harness::eventually;
+use kraft_e2e::networks::{Place, get, traces};
 use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-use crate::place::{Place, get, interfaces};
 
 /// A part of the application, by its first argument, each with HTTP on port 8080:
 /// `leaf NAME [FILE]` answers with its name and the number of lines in the file, to which `/add` adds
@@ -129,10 +128,10 @@ fn machine(place: &Place, service: &str) -> Value {
 }
 
 fn five_services(ordinary: bool) {
-    let Some(place) = Place::new(ordinary, &[("part", PART)]) else {
+    let Some(place) = Place::with(ordinary, &[("part", PART)]) else {
         return;
     };
-    let before = interfaces();
+    let before = traces();
     let port = free_port();
     let dir = place.bench.path();
     fs::write(dir.join("Dockerfile"), DOCKERFILE).unwrap();

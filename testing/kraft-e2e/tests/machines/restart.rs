@@ -1,5 +1,8 @@
 //! Restart policies and the start at boot, with real guests.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, eventually};
 use rustix::process::{Pid, Signal, kill_process};
@@ -72,6 +75,37 @@ fn on_failure_3_stops_after_three_restarts() {
     assert_eq!(machine["state"], "exited");
     let log = bench.ok(["logs", "job"]);
     assert_eq!(log.matches("kraft-guest: hello").count(), 4, "{log}");
+}
+
+#[test]
+fn followed_logs_continue_over_restarts_and_end_with_the_last_run() {
+    let bench = Bench::new();
+    start(&bench, "job", "on-failure:2", &["@exit:7"]);
+    let followed = bench.ok(["logs", "--follow", "job"]);
+    assert_eq!(
+        followed.matches("kraft-guest: hello").count(),
+        3,
+        "{followed}"
+    );
+    assert_eq!(bench.state("job"), "exited");
+    // A machine that was stopped is not waited for.
+    start(&bench, "web", "always", &["@tick:1000000"]);
+    bench.wait_for_log("web", "tick");
+    let mut command = bench.command(["logs", "--follow", "web"]);
+    command.stdout(Stdio::piped());
+    let mut follower = command.spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut hellos = || {
+        let hello =
+            |line: &std::io::Result<String>| line.as_ref().unwrap().contains("kraft-guest: hello");
+        lines.by_ref().find(hello).is_some()
+    };
+    assert!(hellos());
+    kill(&inspect(&bench, "web"), "pid");
+    assert!(hellos(), "the next run is followed");
+    bench.ok(["stop", "web"]);
+    assert!(!hellos(), "it ends");
+    assert!(follower.wait().unwrap().success());
 }
 
 #[test]
