@@ -69,7 +69,7 @@ pub(crate) const ALL: &[Application] = &[
     Application {
         name: "busybox",
         root: "busybox",
-        memory: [16, 16],
+        memory: [24, 24],
         program: &["/bin/busybox", "sh", "/srv/script.sh"],
         proof: Prints(
             "997 987 979 \njob ended with 7\ntrapped USR1\nline 1\nline 2\nline 3\nline 4\nline 5\n\
