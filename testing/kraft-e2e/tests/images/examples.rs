@@ -6,24 +6,25 @@ use std::sync::OnceLock;
 
 use kraft_e2e::dockerfiles::context;
 use kraft_e2e::guest::{Report, mini};
-use kraft_e2e::harness::{Bench, Outcome, repository};
+use kraft_e2e::harness::{Bench, Outcome, has_builtin_runtime, repository};
 use kraft_e2e::registry::Registry;
 
-/// Returns an example, built on first use.
+/// Returns an example, built on first use, if `cargo test --workspace` has not built it: with any
+/// other selection of packages, half of the crates would be compiled again.
 fn example(name: &str) -> PathBuf {
     static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
     let directory = EXAMPLES.get_or_init(|| {
-        let build = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "kraft-engine",
-                "--examples",
-            ])
-            .current_dir(repository())
-            .status();
-        assert!(build.unwrap().success(), "cannot build the examples");
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--quiet", "--workspace", "--examples"])
+            .current_dir(repository());
+        if has_builtin_runtime() {
+            build.args(["--features", "kraft/builtin-runtime"]);
+        }
+        assert!(
+            build.status().unwrap().success(),
+            "cannot build the examples"
+        );
         // A test binary is in target/debug/deps, examples are in target/debug/examples.
         let test = std::env::current_exe().unwrap();
         test.ancestors().nth(2).unwrap().join("examples")
