@@ -31,16 +31,17 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::clock;
+
+mod remove;
 
 /// Maximum number of directory entries examined for leftovers.
 const MOST_NEIGHBOURS: usize = 4096;
@@ -453,16 +454,10 @@ pub fn create_dir(dir: &Path, mode: u32) -> Result<(), Error> {
 /// Removes a file or a directory tree; a missing path is not an error.
 ///
 /// Symbolic links are removed, not followed. The owner's permissions of unreadable directories are
-/// extended first, at any depth.
+/// extended first, and directories may be nested as deep as a hostile program can make them.
 pub fn remove_tree(path: &Path) -> Result<(), Error> {
     let remove = || match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path).or_else(|e| {
-            if e.kind() != io::ErrorKind::PermissionDenied {
-                return Err(e);
-            }
-            open_up(rustix::fs::CWD, path.as_os_str())?;
-            std::fs::remove_dir_all(path)
-        }),
+        Ok(meta) if meta.is_dir() => remove::directory(path),
         Ok(_) => std::fs::remove_file(path),
         Err(e) => Err(e),
     };
@@ -470,23 +465,6 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(Error::on("remove", path)),
     }
-}
-
-/// Gives the owner all permissions of a directory and of those below it. Links are not followed, also
-/// those that other programs create meanwhile.
-fn open_up(parent: impl AsFd, name: &OsStr) -> io::Result<()> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    // The only path to an unreadable directory that cannot be exchanged.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-    std::fs::set_permissions(&path, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(&path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&dir, &entry.file_name())?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes a file, or the symbolic link itself; a missing path is not an error.
