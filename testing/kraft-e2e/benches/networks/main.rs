@@ -8,7 +8,7 @@
 use std::process::Command;
 
 use kraft_e2e::harness::{Outcome, eventually};
-use kraft_e2e::networks::{Place, compile};
+use kraft_e2e::networks::Place;
 use kraft_e2e::registry::free_port;
 
 /// The size of the answer that shows the bandwidth, in bytes.
@@ -41,12 +41,15 @@ fn number(variable: &str, default: u32) -> u32 {
 }
 
 fn main() {
-    let (Some(root), Some(user)) = (Place::new(false), Place::new(true)) else {
+    let programs = [
+        ("serve", include_str!("serve.c")),
+        ("ask", include_str!("ask.c")),
+    ];
+    let (Some(root), Some(user)) = (Place::with(false, &programs), Place::with(true, &programs))
+    else {
         return;
     };
     for place in [&root, &user] {
-        compile(&place.bench, "serve", include_str!("serve.c"));
-        compile(&place.bench, "ask", include_str!("ask.c"));
         place.ok(["net", "create", "bench"]);
     }
     let plain = publish(&root, &["--name", "plain"]);
