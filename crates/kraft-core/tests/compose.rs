@@ -1,7 +1,7 @@
 //! Hostile Compose files: arbitrary and mutated input is parsed or rejected without panic.
 
-use kraft_core::compose::parse;
-use kraft_core::problem::{Severity, render};
+use kraft_core::compose::{Loading, Place, load, parse};
+use kraft_core::problem::{Severity, Text, render};
 use proptest::prelude::*;
 
 const EVERYTHING: &str = include_str!("compose/everything.yaml");
@@ -23,6 +23,69 @@ fn every_supported_key_is_parsed() {
         .map(|one| one.name.as_str())
         .collect();
     assert_eq!(names, ["back", "front"]);
+}
+
+/// Forms of public Compose files, by the names of their snapshots.
+const FORMS: [(&str, &str); 12] = [
+    ("anchors", include_str!("compose/forms/anchors.yaml")),
+    (
+        "bare_memory",
+        include_str!("compose/forms/bare-memory.yaml"),
+    ),
+    (
+        "build_in_detail",
+        include_str!("compose/forms/build-in-detail.yaml"),
+    ),
+    ("database", include_str!("compose/forms/database.yaml")),
+    ("deploy", include_str!("compose/forms/deploy.yaml")),
+    (
+        "four_fixed_addresses",
+        include_str!("compose/forms/four-fixed-addresses.yaml"),
+    ),
+    ("kraft_keys", include_str!("compose/forms/kraft-keys.yaml")),
+    ("long_forms", include_str!("compose/forms/long-forms.yaml")),
+    (
+        "many_privileges",
+        include_str!("compose/forms/many-privileges.yaml"),
+    ),
+    ("networks", include_str!("compose/forms/networks.yaml")),
+    ("ranges", include_str!("compose/forms/ranges.yaml")),
+    (
+        "version_and_links",
+        include_str!("compose/forms/version-and-links.yaml"),
+    ),
+];
+
+#[test]
+fn the_forms_of_public_files_are_understood() {
+    for (name, text) in FORMS {
+        let file = Text {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        };
+        let loading = Loading {
+            place: Place::Host,
+            vars: &|_| None,
+            read: &|path| Err(format!("there is no `{path}`")),
+        };
+        let loaded = load(vec![file], loading);
+        let problems = loaded.problems.iter().map(|(_, it)| it.message.as_str());
+        let problems: Vec<&str> = problems.collect();
+        let compose = loaded.compose.unwrap();
+        let services = serde_json::to_string_pretty(&compose.order(&[])).unwrap();
+        let networks: Vec<_> = compose
+            .networks
+            .iter()
+            .map(|it| (&it.key, it.subnet.as_deref(), it.internal, it.external))
+            .collect();
+        let idle = &loaded.idle;
+        insta::assert_snapshot!(
+            name,
+            format!(
+                "idle: {idle:?}\nproblems: {problems:#?}\nservices: {services}\nnetworks: {networks:?}\n"
+            )
+        );
+    }
 }
 
 #[test]

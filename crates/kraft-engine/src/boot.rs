@@ -55,6 +55,7 @@ use kraft_core::program::Program;
 use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::choose::{PlatformFilter, is_same_arch};
 use kraft_oci::store::Store;
+use kraft_rootfs::ExtraFile;
 use kraft_sys::fs;
 
 use super::dockerfile::{self, BuildOptions, BuildOutput};
@@ -202,6 +203,8 @@ pub struct PreparedBoot {
     _image: Option<Obtained>,
     /// The lease on the root filesystem that was built.
     made: Option<BuildOutput>,
+    /// Files that are added to the root filesystem.
+    pub extra: Vec<ExtraFile>,
 }
 
 /// A root filesystem before the machine is created.
@@ -428,6 +431,7 @@ fn of_kernel(file: &KernelFile) -> PreparedBoot {
         borrowed: false,
         _image: None,
         made: None,
+        extra: Vec::new(),
     }
 }
 
@@ -570,6 +574,7 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Prep
         borrowed: true,
         _image: Some(image),
         made: None,
+        extra: Vec::new(),
     })
 }
 

@@ -71,6 +71,9 @@ pub enum Error {
     /// A file of the machine cannot be written.
     #[error(transparent)]
     File(#[from] fs::Error),
+    /// There is nothing that files could be added to.
+    #[error("the kernel has no root filesystem that files could be added to")]
+    NoRoot,
 }
 
 fn sentences(problems: &[Problem]) -> String {
@@ -150,6 +153,11 @@ pub fn assemble(
             Some(files.archive(file)?)
         }
     };
+    match &initrd {
+        _ if prepared.extra.is_empty() => {}
+        Some(archive) => files.add(archive, &prepared.extra)?,
+        None => return Err(Error::NoRoot),
+    }
     tracing::debug!(kernel = %kernel.display(), ?initrd, "prepared the files of a machine");
     let boot = prepared.boot(kernel, initrd);
     let spec = plan(ctx, &request, &boot, prepared.kernel_size)?;

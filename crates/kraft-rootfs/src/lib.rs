@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod append;
 pub mod archive;
 mod build;
 mod cache_key;
@@ -43,6 +44,7 @@ mod source;
 mod tree;
 pub mod unpadded;
 
+pub use append::{ExtraFile, append};
 pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use context::Context;
 pub use ids::{Extent, IdMap};

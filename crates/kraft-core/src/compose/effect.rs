@@ -11,6 +11,8 @@ use super::shape::{FILE, IDLE, LOCAL};
 pub(super) struct Idle {
     /// The key.
     pub(super) key: Located<String>,
+    /// The key with what it belongs to, unless that is a service: `depends_on.restart`.
+    pub(super) path: String,
     /// What to do instead.
     pub(super) help: &'static str,
 }
@@ -30,7 +32,12 @@ fn record(node: &Node, table: &'static Record, place: Place, found: &mut Vec<Idl
         if has_effect(table, field, place) {
             value(&entry.value, &field.shape, place, found);
         } else if !entry.value.is_null() {
+            let key = &entry.key.value;
             found.push(Idle {
+                path: match table.name {
+                    "compose" | "service" => key.clone(),
+                    inner => format!("{inner}.{key}"),
+                },
                 key: entry.key.clone(),
                 help: field.doc,
             });

@@ -175,7 +175,7 @@ impl Loader<'_> {
                     let problem = Problem::warning(message).at(idle.key.span);
                     self.problems.push(problem.help(idle.help));
                 }
-                Place::Host => self.idle.push(idle.key.value),
+                Place::Host => self.idle.push(idle.path),
             }
         }
         rebase(&mut root, dir);

@@ -31,6 +31,7 @@
 //! ```
 
 pub mod definition;
+pub mod files;
 pub mod images;
 pub mod networks;
 pub mod plan;

@@ -181,3 +181,42 @@ pub fn own(project: &str, members: &[Member], definition: Option<&Definition>) -
     names.dedup();
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::compose::definition::{self, OpenOptions};
+    use crate::testing::{Script, context};
+
+    #[test]
+    fn the_gateway_is_the_named_one_or_that_of_the_subnet_or_the_first_address() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = context(home.path(), &Script::silent());
+        for (config, expected) in [
+            ("subnet: 172.23.0.0/16", Some("172.23.0.1/16")),
+            ("subnet: 172.23.0.1/16", Some("172.23.0.1/16")),
+            ("subnet: 172.23.0.9/16", Some("172.23.0.9/16")),
+            (
+                "subnet: 10.0.0.0/24, gateway: 10.0.0.254",
+                Some("10.0.0.254/24"),
+            ),
+            ("subnet: 10.0.0.0", None),
+            ("subnet: 10.0.0.0/33", None),
+            ("subnet: 10.0.0.0/31", None),
+            ("subnet: 'fd00::/64'", None),
+        ] {
+            let file = home.path().join("compose.yaml");
+            let text = format!(
+                "services: {{a: {{image: x}}}}\nnetworks: {{n: {{ipam: {{config: [{{{config}}}]}}}}}}\n"
+            );
+            kraft_sys::fs::replace_file(&file, text.as_bytes()).unwrap();
+            let options = OpenOptions {
+                files: vec![file],
+                ..OpenOptions::default()
+            };
+            let definition = definition::open(&ctx, &options).unwrap();
+            let found = definition.gateway(&definition.compose.networks[0]);
+            let found = found.ok().map(Option::unwrap_or_default);
+            assert_eq!(found.as_deref(), expected, "{config}");
+        }
+    }
+}

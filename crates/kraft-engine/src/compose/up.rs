@@ -147,7 +147,7 @@ fn create_one(
     machines: &Machines,
     project: &str,
     wanted: &Wanted<'_>,
-    boot: PreparedBoot,
+    mut boot: PreparedBoot,
     old: Option<&Member>,
 ) -> Result<(), Error> {
     let failed = |source: run::Error| Error::Run {
@@ -156,6 +156,7 @@ fn create_one(
     };
     let mut request = wanted.request.clone();
     wanted::complete(wanted.service, &mut request, &boot);
+    boot.extra.clone_from(&wanted.files);
     // It may have been pulled meanwhile.
     if let Some(image) = super::images::digest(ctx, wanted.service) {
         request.labels.insert(state::IMAGE.to_owned(), image);
@@ -215,7 +216,12 @@ pub fn start_one(ctx: &Context, machines: &Machines, member: &Member) -> Result<
         | MachineState::Errored => {
             ctx.info(&format!("starting {}", machine.name));
             let interrupt = &ctx.interrupt;
-            machines.start_unless(&machine.id, || interrupt.is_cancelled())?;
+            let started = machines.start_unless(&machine.id, || interrupt.is_cancelled());
+            // Another command may have started it meanwhile.
+            if started.is_err() && machines.get(machine.id)?.state.is_up() {
+                return Ok(());
+            }
+            started?;
         }
     }
     Ok(())
@@ -439,27 +445,37 @@ pub fn exit_code(machine: &Machine) -> Option<i32> {
     machine.end.as_ref().map(EndReason::exit_code)
 }
 
-/// Waits until one of several machines has ended; `None` after an interrupt.
+/// Waits until one of several machines has ended, and stops the others. Returns it; `None` after an
+/// interrupt, which stops nothing.
 ///
 /// # Errors
 ///
-/// If a machine cannot be read.
-pub fn first_end(
+/// If a machine cannot be read or stopped.
+pub fn stop_after_first_end(
     machines: &Machines,
     members: &[Member],
     interrupt: &Interrupt,
+    timeout: Option<Duration>,
 ) -> Result<Option<Member>, Error> {
-    loop {
-        for member in members {
-            let machine = machines.get(member.machine.id)?;
-            if !machine.state.is_up() {
-                let member = member.clone();
-                return Ok(Some(Member { machine, ..member }));
-            }
-        }
+    let first = loop {
         if interrupt.is_cancelled() {
             return Ok(None);
         }
-        std::thread::sleep(TURN);
+        let mut ended = None;
+        for member in members {
+            let machine = machines.get(member.machine.id)?;
+            if !machine.state.is_up() && machine.end.is_some() {
+                let member = member.clone();
+                ended.get_or_insert(Member { machine, ..member });
+            }
+        }
+        match ended {
+            Some(first) => break first,
+            None => std::thread::sleep(TURN),
+        }
+    };
+    for member in members.iter().rev() {
+        stop(machines, &member.machine, timeout)?;
     }
+    Ok(Some(first))
 }

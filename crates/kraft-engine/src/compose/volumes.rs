@@ -40,6 +40,10 @@ impl Definition {
     pub fn mounts(&self, ctx: &Context, service: &Service) -> Result<Vec<Volume>, Error> {
         let mut mounts = Vec::new();
         for mount in &service.volumes {
+            if self.is_file(ctx, mount) {
+                // It is copied into the machine.
+                continue;
+            }
             let (destination, read_only) = (mount.target.clone(), mount.read_only);
             mounts.push(match mount.kind {
                 MountKind::Bind => Volume {
@@ -66,16 +70,11 @@ impl Definition {
 
     /// Returns a directory of this host.
     fn directory(&self, ctx: &Context, mount: &Mount) -> Result<PathBuf, Error> {
-        let path = match mount.source.strip_prefix('~') {
-            Some(rest) => kraft_config::dirs::home(&ctx.env).join(rest.trim_start_matches('/')),
-            None => kraft_config::dirs::absolute(&self.dir.join(&mount.source)),
-        };
+        let path = self.path(ctx, &mount.source);
         if path.exists() && !path.is_dir() {
             let message = format!("`{}` is not a directory", mount.source);
             let problem = Problem::error(message).at(mount.span);
-            return Err(self.unsupported(problem.help(
-                "a machine mounts directories: mount the one that the file is in, or use `configs`",
-            )));
+            return Err(self.unsupported(problem.help("a machine gets directories and files")));
         }
         Ok(path)
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use kraft_config::dirs::absolute;
 use kraft_core::compose::{Condition, Port, Service};
 use kraft_core::lifecycle::{HealthCheck, Lifecycle};
-use kraft_core::plan::RunRequest;
+use kraft_core::plan::{LEAST_MEMORY, RunRequest};
 use kraft_core::port::{PortMapping, Protocol};
 use kraft_core::problem::Problem;
 use kraft_oci::digest;
+use kraft_rootfs::ExtraFile;
 
 use super::Error;
 use super::definition::Definition;
@@ -38,6 +39,8 @@ pub struct Wanted<'a> {
     pub described: Described,
     /// What is asked for, without its arguments.
     pub request: RunRequest,
+    /// The files that it gets.
+    pub files: Vec<ExtraFile>,
 }
 
 impl Definition {
@@ -56,7 +59,8 @@ impl Definition {
         for service in services {
             let replicas = self.replicas(service)?;
             let request = self.request(ctx, service)?;
-            let hash = hash(service, &request);
+            let files = self.files(ctx, service)?;
+            let hash = hash(service, &request, &files);
             for number in 1..=replicas {
                 let machine = self.machine(service, number);
                 let mut request = request.clone();
@@ -73,6 +77,7 @@ impl Definition {
                     service,
                     described,
                     request,
+                    files: files.clone(),
                 });
             }
         }
@@ -135,7 +140,7 @@ impl Definition {
             name: None,
             platform: None,
             arch: self.arch(service)?,
-            memory: service.memory,
+            memory: memory(service),
             cpus: service.cpus,
             ports,
             networks,
@@ -298,6 +303,17 @@ impl Definition {
                 names.join(", ")
             ));
         }
+        let names: Vec<&str> = services
+            .iter()
+            .filter(|service| service.memory.is_some() && memory(service).is_none())
+            .map(|service| service.name.as_str())
+            .collect();
+        if !names.is_empty() {
+            parts.push(format!(
+                "memory of less than 1 MiB, which is not used: {} (`512m` is in MiB)",
+                names.join(", ")
+            ));
+        }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
@@ -329,7 +345,7 @@ fn lifecycle(service: &Service) -> Lifecycle {
 
 /// Returns the digest of everything that a machine is made from. What only concerns the order of
 /// machines, their number or their image is left out.
-fn hash(service: &Service, request: &RunRequest) -> String {
+fn hash(service: &Service, request: &RunRequest, files: &[ExtraFile]) -> String {
     let plain = Service {
         depends_on: Vec::new(),
         profiles: Vec::new(),
@@ -338,18 +354,27 @@ fn hash(service: &Service, request: &RunRequest) -> String {
         attach: true,
         ..service.clone()
     };
-    let volumes: Vec<_> = request.volumes.iter().collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|file| (&file.path, file.mode, digest::of(&file.content).to_string()))
+        .collect();
     let all = (
         plain,
         &request.env,
         &request.networks,
         &request.ports,
-        volumes,
+        &request.volumes,
+        files,
         &request.lifecycle,
     );
     // INVARIANT: serialising cannot fail, because all keys of maps are strings.
     let json = serde_json::to_vec(&all).unwrap_or_default();
     digest::of(&json).hex().to_owned()
+}
+
+/// Returns the memory of a service; `None` for the default if it is less than any machine has.
+fn memory(service: &Service) -> Option<u64> {
+    service.memory.filter(|bytes| *bytes >= LEAST_MEMORY)
 }
 
 /// Publishes a port for health checks on a free port of the host, unless it is published.
@@ -388,5 +413,153 @@ pub fn complete(service: &Service, request: &mut RunRequest, prepared: &Prepared
             let files = prepared.root_size().saturating_mul(2);
             request.memory = Some(CONTAINER_MEMORY.saturating_add(files));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::compose::definition::{self, OpenOptions};
+    use crate::testing::{Script, context};
+
+    /// Opens a project named `shop` with this file.
+    fn open(home: &Path, text: &str) -> (Context, Definition) {
+        let ctx = context(home, &Script::silent());
+        let file = home.join("compose.yaml");
+        kraft_sys::fs::replace_file(&file, text.as_bytes()).unwrap();
+        let options = OpenOptions {
+            files: vec![file],
+            project: Some("shop".to_owned()),
+            ..OpenOptions::default()
+        };
+        let definition = definition::open(&ctx, &options).unwrap();
+        (ctx, definition)
+    }
+
+    /// Returns the machines of all services, or why there are none.
+    fn described(text: &str) -> Result<Vec<(Described, RunRequest)>, String> {
+        let home = tempfile::tempdir().unwrap();
+        let (ctx, definition) = open(home.path(), text);
+        let services = definition.services(&[]).unwrap();
+        let wanted = definition.wanted(&ctx, &services);
+        let wanted = wanted.map_err(|error| error.to_string())?;
+        let wanted = wanted.into_iter();
+        Ok(wanted.map(|one| (one.described, one.request)).collect())
+    }
+
+    #[test]
+    fn the_first_machine_of_a_service_has_no_number_in_its_name() {
+        let text = "services: {web: {image: x, scale: 2}, db: {image: x, container_name: data}}";
+        let all = described(text).unwrap();
+        let names: Vec<&str> = all.iter().map(|(it, _)| it.machine.as_str()).collect();
+        assert_eq!(names, ["shop-web", "shop-web-2", "data"]);
+        let labels = &all[1].1.labels;
+        assert_eq!(labels[state::PROJECT], "shop");
+        assert_eq!(
+            (&*labels[state::SERVICE], &*labels[state::NUMBER]),
+            ("web", "2")
+        );
+        assert_eq!(all[0].1.networks[0].network, "shop_default");
+        assert_eq!(all[0].1.networks[0].aliases, ["web"]);
+    }
+
+    #[test]
+    fn the_digest_depends_on_what_the_machine_is_made_from() {
+        let digest = |more: &str| {
+            let text = format!("services: {{web: {{image: x{more}}}, db: {{image: x}}}}");
+            described(&text).unwrap()[0].0.hash.clone()
+        };
+        let plain = digest("");
+        for same in [", depends_on: [db]", ", scale: 1", ", attach: false"] {
+            let text = format!("services: {{web: {{image: x{same}}}, db: {{image: x}}}}");
+            let all = described(&text).unwrap();
+            let web = all.iter().find(|(it, _)| it.service == "web").unwrap();
+            assert_eq!(web.0.hash, plain, "{same}");
+        }
+        for other in [
+            ", command: [a]",
+            ", environment: {A: b}",
+            ", ports: [80]",
+            ", labels: {a: b}",
+            ", mem_limit: 64m",
+            ", restart: always",
+            ", networks: {default: {aliases: [a]}}",
+        ] {
+            assert_ne!(digest(other), plain, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_is_named() {
+        for (service, why) in [
+            ("scale: 2, ports: ['80:80']", "port 80 of the host"),
+            ("scale: 2, container_name: one", "the same name"),
+            (
+                "scale: 2, networks: {default: {ipv4_address: 172.20.0.5}}",
+                "the address 172.20.0.5",
+            ),
+            ("scale: 100000", "more than 1000 machines"),
+            ("ports: ['nowhere:80:80']", "`nowhere` is not an address"),
+            ("ports: ['80:80/sctp']", "`sctp` is neither tcp nor udp"),
+            ("platform: linux/mips", "`linux/mips` is not a platform"),
+            (
+                "volumes: ['data:/data']",
+                "the volume `data` is not declared",
+            ),
+            ("networks: [front]", "the network `front` is not declared"),
+            ("configs: [site]", "the config `site` is not declared"),
+            (
+                "depends_on: {db: {condition: service_healthy}}",
+                "which has no health check",
+            ),
+            (
+                "depends_on: {sick: {condition: service_healthy}}",
+                "runs a program",
+            ),
+        ] {
+            let text = format!(
+                "services:\n  web: {{image: x, {service}}}\n  db: {{image: x}}\n  \
+                 sick: {{image: x, healthcheck: {{test: [CMD, /check]}}}}\n"
+            );
+            let error = described(&text).unwrap_err();
+            assert!(error.contains(why), "{service}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_health_check_is_published_on_the_loopback_address() {
+        let check = "healthcheck: {test: [CMD, curl, 'http://localhost:80/']}";
+        for (ports, expected) in [
+            ("[]", "127.0.0.1::80/tcp"),
+            ("['8080:80']", "0.0.0.0:8080:80/tcp"),
+            ("['80:80/udp']", "0.0.0.0:80:80/udp 127.0.0.1::80/tcp"),
+        ] {
+            let text = format!("services: {{web: {{image: x, ports: {ports}, {check}}}}}");
+            let all = described(&text).unwrap();
+            let ports = all[0].1.ports.iter().map(PortMapping::as_typed);
+            assert_eq!(ports.collect::<Vec<_>>().join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named_in_one_line() {
+        let home = tempfile::tempdir().unwrap();
+        let text = "services:\n  web:\n    image: x\n    cap_add: [A]\n    privileged: true\n    \
+                    mem_reservation: 512\n    healthcheck: {test: [CMD, /check]}\n  \
+                    db: {image: x, cap_add: [B]}\n";
+        let (_, definition) = open(home.path(), text);
+        let services = definition.services(&[]).unwrap();
+        let warning = definition.warning(&services).unwrap();
+        assert!(
+            warning.starts_with("no effect on unikernels: cap_add, privileged; "),
+            "{warning}"
+        );
+        assert!(warning.contains("are not made: web"), "{warning}");
+        assert!(
+            warning.contains("less than 1 MiB, which is not used: web"),
+            "{warning}"
+        );
     }
 }

@@ -20,7 +20,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use kraft_machine::{Id, Listed, Machines};
-use kraft_rootfs::{Built, Options, Source};
+use kraft_rootfs::{Built, ExtraFile, Options, Source};
 use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
@@ -174,6 +174,11 @@ impl MachineFiles {
         let archive = self.dir.join(format!("{}.cpio", self.id));
         fs::link_or_copy(from, &archive)?;
         Ok(archive)
+    }
+
+    /// Adds files to the archive of the machine, which may be shared with others before.
+    pub fn add(&self, archive: &Path, files: &[ExtraFile]) -> Result<(), fs::Error> {
+        kraft_rootfs::append(archive, archive, files)
     }
 
     /// Builds the root filesystem of the machine from files.

@@ -2,6 +2,7 @@
 
 use kraft_core::compose::FILE_NAMES;
 use kraft_engine::compose::{self, definition, images};
+use kraft_engine::run;
 
 use super::{Failure, Kind};
 
@@ -17,7 +18,15 @@ impl From<compose::Error> for Failure {
             }
             Error::Boot { source, .. } => Self::from(*source).about(&message),
             Error::Image(error) => (*error).into(),
-            Error::Run { source, .. } => Self::from(*source).about(&message),
+            Error::Run { source, .. } => match *source {
+                run::Error::Problems(mut problems) => {
+                    for problem in &mut problems {
+                        problem.message = format!("{message}: {}", problem.message);
+                    }
+                    Self::problems(Kind::Usage, problems)
+                }
+                source => Self::from(source).about(&message),
+            },
             Error::Machines(error) => error.into(),
             Error::Networks(error) => error.into(),
             Error::File(error) => error.into(),

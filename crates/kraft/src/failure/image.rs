@@ -341,6 +341,8 @@ impl From<run::Error> for Failure {
             Error::Machines(error) => error.into(),
             Error::Rootfs(error) => error.into(),
             Error::File(error) => error.into(),
+            Error::NoRoot => Self::new(Kind::Usage, error)
+                .hint("use an image or a project with a root filesystem"),
         }
     }
 }

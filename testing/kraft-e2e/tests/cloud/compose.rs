@@ -216,7 +216,7 @@ fn services_are_made_stopped_and_started_by_name() {
     });
     let outcome = compose(&cloud, &bench, &["start", "databse"]).exits(3);
     assert!(
-        outcome.stderr.contains("no service `databse`"),
+        outcome.stderr.contains("no such service: `databse`"),
         "{}",
         outcome.stderr
     );

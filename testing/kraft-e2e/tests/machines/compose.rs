@@ -109,7 +109,8 @@ services:
     healthcheck: {{test: "curl -f http://localhost:8080/ || exit 1", interval: 1s}}
   cache:
     <<: *part
-    command: [leaf, cache]
+    command: [leaf, cache, /run/secrets/lines]
+    secrets: [lines]
     healthcheck: {{test: [CMD, nc, -z, localhost, "8080"], interval: 1s}}
   first:
     <<: *part
@@ -117,6 +118,8 @@ services:
     depends_on: {{db: {{condition: service_healthy}}}}
 volumes:
   data:
+secrets:
+  lines: {{file: ./lines.txt}}
 "#
     )
 }
@@ -136,6 +139,7 @@ fn five_services(ordinary: bool) {
     let dir = place.bench.path();
     fs::write(dir.join("Dockerfile"), DOCKERFILE).unwrap();
     fs::write(dir.join("compose.yaml"), application(port)).unwrap();
+    fs::write(dir.join("lines.txt"), "one\ntwo\n").unwrap();
     let up = place.kraft(["compose", "up", "--detach"]).success();
     assert_eq!(
         up.stdout,
@@ -153,7 +157,7 @@ fn five_services(ordinary: bool) {
             last.as_deref() == Some(expected)
         });
     };
-    answers("web (api (db 1) (cache))");
+    answers("web (api (db 1) (cache 2))");
     assert_eq!(machine(&place, "first")["exit_code"], 0);
     let logs = place.ok(["compose", "logs", "web", "db"]).replace('\r', "");
     assert_eq!(logs, "db  | db listens\nweb | web listens\n");
@@ -169,7 +173,7 @@ fn five_services(ordinary: bool) {
     assert!(changed.status.success(), "{stderr}");
     assert!(stderr.contains("shop-api has changed"), "{stderr}");
     assert_eq!(machine(&place, "web")["pid"], web["pid"]);
-    answers("web (new (db 3) (cache))");
+    answers("web (new (db 3) (cache 2))");
     // A VMM that is killed comes back by its policy.
     let pid = i32::try_from(web["pid"].as_i64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
@@ -177,7 +181,7 @@ fn five_services(ordinary: bool) {
         let web = machine(&place, "web");
         web["restarts"].as_u64() > Some(0) && web["state"] == "running"
     });
-    answers("web (new (db 3) (cache))");
+    answers("web (new (db 3) (cache 2))");
     let down = place.ok(["compose", "down"]);
     assert!(
         down.ends_with("shop-db\nshop-cache\nshop_default\n"),
@@ -186,7 +190,7 @@ fn five_services(ordinary: bool) {
     // The volume is still there.
     place.ok(["compose", "up", "--detach", "--wait", "db"]);
     place.ok(["compose", "up", "--detach", "web"]);
-    answers("web (api (db 4) (cache))");
+    answers("web (api (db 4) (cache 2))");
     let down = place.ok(["compose", "down", "--volumes"]);
     assert!(down.ends_with("shop_default\nshop_data\n"), "{down}");
     assert_eq!(place.ok(["compose", "ls", "--all", "--quiet"]), "");
@@ -201,4 +205,32 @@ fn five_services_start_in_order_keep_their_data_and_come_back() {
 #[test]
 fn five_services_of_an_ordinary_user_start_in_order_keep_their_data_and_come_back() {
     five_services(true);
+}
+
+#[test]
+fn up_returns_the_status_of_a_service_and_names_a_dependency_that_failed() {
+    let Some(place) = Place::with(false, &[("part", PART)]) else {
+        return;
+    };
+    let before = traces();
+    let dir = place.bench.path();
+    fs::write(dir.join("Dockerfile"), DOCKERFILE).unwrap();
+    // There is no service `nobody`: the job ends with status 3.
+    let file = "name: shop\nservices:\n  job: {build: ., command: once nobody /}\n  \
+                web: {build: ., command: leaf web}\n  \
+                late: {build: ., command: leaf late, profiles: [more], depends_on: \
+                {job: {condition: service_completed_successfully}}}\n";
+    fs::write(dir.join("compose.yaml"), file).unwrap();
+    let up = place.kraft(["compose", "up", "--exit-code-from", "job"]);
+    assert_eq!(up.code, Some(3), "{}", up.stderr);
+    let printed = up.stdout.replace('\r', "");
+    assert!(printed.contains("job | no answer\n"), "{printed}");
+    assert_eq!(machine(&place, "web")["pid"], Value::Null);
+    let late = place.kraft(["compose", "up", "--detach", "late"]);
+    assert_eq!(late.code, Some(1), "{}", late.stderr);
+    let why = "dependency failed to start: `job` exited with status 3";
+    assert!(late.stderr.contains(why), "{}", late.stderr);
+    assert_eq!(machine(&place, "late")["state"], "created");
+    place.ok(["compose", "down"]);
+    place.nothing_is_left(&before);
 }

@@ -93,6 +93,18 @@ pub(super) struct RemoveArgs {
 /// See `kraft exec`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ExecArgs {
+    /// Accepted for compatibility with Docker
+    #[arg(short, long, hide = true)]
+    interactive: bool,
+
+    /// Accepted for compatibility with Docker
+    #[arg(short, long, hide = true)]
+    tty: bool,
+
+    /// Accepted for compatibility with Docker
+    #[arg(short = 'T', long, hide = true)]
+    no_tty: bool,
+
     /// Service
     #[arg(value_name = "SERVICE")]
     service: String,

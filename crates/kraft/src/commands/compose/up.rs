@@ -222,11 +222,12 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
     if let Some(name) = &args.exit_code_from {
         definition.only(std::slice::from_ref(name))?;
     }
-    let interrupt = app.interrupt.listen();
     let members = make(app, &definition, &services, &args.creation)?;
     if args.no_start {
         return print(app, &members);
     }
+    // Until here, an interrupt leaves nothing that runs.
+    let interrupt = app.interrupt.listen();
     let in_foreground = !args.detach && !args.wait;
     let started = flow::start(app, &services, &members);
     if started.is_err() && in_foreground && interrupt.is_cancelled() {
@@ -316,8 +317,8 @@ fn attach(
     }
 }
 
-/// Follows consoles until one machine has ended, stops the others and returns the exit status of that
-/// one, or of the service that was chosen.
+/// Follows consoles until one machine has ended and the others were stopped, and returns the exit
+/// status of that one, or of the service that was chosen.
 fn until_one_ends(
     app: &App,
     machines: &Machines,
@@ -325,26 +326,24 @@ fn until_one_ends(
     members: &[Member],
     args: &Args,
 ) -> Result<(), Failure> {
-    // Cancelled by the first end, or by the user.
-    let over = Interrupt::default();
-    let first = {
-        let (machines, members) = (machines.clone(), members.to_vec());
-        let (over, user) = (over.clone(), app.interrupt.clone());
-        std::thread::spawn(move || {
-            let first = flow::first_end(&machines, &members, &user);
-            over.cancel();
-            first
-        })
-    };
-    let followed = follow::follow(app, &mut app.ui.output(), consoles, &over);
-    if followed.is_err() {
-        app.interrupt.cancel();
-    }
-    let first = first.join().unwrap_or(Ok(None));
-    stop_all(app, members, args.timeout);
-    followed?;
-    let Some(first) = first? else {
-        return Err(Failure::reported(Kind::Interrupted));
+    let interrupt = &app.interrupt;
+    let (followed, first) = std::thread::scope(|scope| {
+        // The consoles end with their machines, so that nothing that was printed is lost.
+        let stops = || flow::stop_after_first_end(machines, members, interrupt, args.timeout);
+        let first = scope.spawn(stops);
+        let followed = follow::follow(app, &mut app.ui.output(), consoles, interrupt);
+        if followed.is_err() {
+            interrupt.cancel();
+        }
+        (followed, first.join().unwrap_or(Ok(None)))
+    });
+    let first = match (followed, first?) {
+        (Ok(Stopped::AllEnded), Some(first)) => first,
+        (followed, _) => {
+            stop_all(app, members, args.timeout);
+            followed?;
+            return Err(Failure::reported(Kind::Interrupted));
+        }
     };
     let chosen = match &args.exit_code_from {
         Some(service) => members.iter().find(|member| member.service == *service),
