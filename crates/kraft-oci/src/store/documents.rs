@@ -12,6 +12,8 @@ use crate::image::LARGEST_DOCUMENT;
 
 /// Maximum size in bytes of the documents of one walk that are kept in memory.
 const MOST_KEPT: usize = 16 << 20;
+/// Size in bytes for which one read suffices: that of most documents.
+const USUAL: usize = 4 << 10;
 
 /// Blobs of a store that are kept in memory once they were opened, for a walk over the documents of
 /// one image.
@@ -50,7 +52,7 @@ impl Blobs for Documents<'_> {
             return Ok(Box::new(Cursor::new(Arc::clone(bytes))));
         }
         let mut blob = self.blobs.open(digest)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL);
         blob.by_ref()
             .take(LARGEST_DOCUMENT + 1)
             .read_to_end(&mut bytes)
