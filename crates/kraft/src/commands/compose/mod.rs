@@ -13,6 +13,7 @@ use kraft_engine::compose::state::{self, Member};
 use kraft_machine::Machines;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Run applications of several machines that a Compose file describes
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     project: ProjectArgs,
 
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 /// The project.
@@ -132,10 +133,11 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
         dir: args.project.project_directory,
         ..OpenOptions::default()
     };
-    options.files.extend_from_slice(args.command.files());
+    let command = args.command.0;
+    options.files.extend_from_slice(command.files());
     let open = || Ok::<_, Failure>(definition::open(app, &options)?);
     let project = || Project::open(app, &options);
-    match args.command {
+    match command {
         Command::Up(args) => up::up(app, open()?, &args),
         Command::Down(args) => up::down(app, &project()?, &args),
         Command::Create(args) => up::create(app, open()?, &args),
