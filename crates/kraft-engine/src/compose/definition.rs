@@ -276,7 +276,7 @@ fn files(ctx: &Context, options: &OpenOptions) -> Result<Vec<PathBuf>, Error> {
     let whole = absolute(&start);
     for dir in whole.ancestors() {
         let mut names = FILE_NAMES.iter();
-        let Some(name) = names.find(|name| dir.join(name).is_file()) else {
+        let Some(name) = names.find(|name| dir.join(name).exists()) else {
             continue;
         };
         // The path as it was given reads better than the whole one.
@@ -291,7 +291,7 @@ fn files(ctx: &Context, options: &OpenOptions) -> Result<Vec<PathBuf>, Error> {
         let mut files = vec![place(name)];
         if let Some((stem, ending)) = name.rsplit_once('.') {
             let name = format!("{stem}.override.{ending}");
-            files.extend(dir.join(&name).is_file().then(|| place(&name)));
+            files.extend(dir.join(&name).exists().then(|| place(&name)));
         }
         return Ok(files);
     }

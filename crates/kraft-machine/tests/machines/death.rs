@@ -173,7 +173,11 @@ fn processes_with(one: &str, other: &str) -> Vec<Identity> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| {
             let words = kraft_sys::process::command_line(*pid);
-            let has = |word: &str| words.iter().any(|w| w == word.as_bytes());
+            // A VMM has options after its id.
+            let is = |found: &[u8], word: &str| {
+                found.split(|byte| *byte == b',').next() == Some(word.as_bytes())
+            };
+            let has = |word: &str| words.iter().any(|found| is(found, word));
             has(one) && has(other)
         })
         .filter_map(Identity::of)

@@ -184,6 +184,91 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "`--initrd` is the old name of `--rootfs`",
     ),
     (
+        "compose up --file",
+        &["compose", "up", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose down --file",
+        &["compose", "down", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose create --file",
+        &["compose", "create", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose build --file",
+        &["compose", "build", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose pull --file",
+        &["compose", "pull", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose push --file",
+        &["compose", "push", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose start --file",
+        &["compose", "start", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose stop --file",
+        &["compose", "stop", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose restart --file",
+        &["compose", "restart", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose kill --file",
+        &["compose", "kill", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose pause --file",
+        &["compose", "pause", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose unpause --file",
+        &["compose", "unpause", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose ps --file",
+        &["compose", "ps", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose config --file",
+        &["compose", "config", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose exec --interactive",
+        &["compose", "exec", "--interactive", "web", "sh"],
+        "cannot start a program in the service `web`",
+    ),
+    (
+        "compose exec --tty",
+        &["compose", "exec", "--tty", "web", "sh"],
+        "cannot start a program in the service `web`",
+    ),
+    (
+        "compose exec --no-tty",
+        &["compose", "exec", "--no-tty", "web", "sh"],
+        "cannot start a program in the service `web`",
+    ),
+    (
         "cloud --token",
         &[
             "cloud", "instance", "list", "--metro", "fra0", "--token", "x",
@@ -230,6 +315,7 @@ fn every_hidden_flag_works_or_reports_that_it_has_no_effect() {
         "Kraftfile",
         "spec: v0.6\nname: x\nunikraft: stable\ntargets: [qemu/x86_64]\n",
     );
+    home.write("compose.yaml", "services: {web: {image: x}}\n");
     home.ok(&[
         "pkg", "--name", "packed", "--kernel", &kernel, "--plat", "qemu",
     ]);
