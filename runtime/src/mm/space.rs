@@ -299,6 +299,21 @@ impl Space {
                 .is_none_or(|(_, area)| area.end <= start)
     }
 
+    /// Returns whether there is memory in all of a range, with any protection.
+    pub fn is_mapped(&self, start: usize, end: usize) -> bool {
+        let areas = self.areas.borrow();
+        let before = areas.range(..=start).next_back();
+        let first = before.map_or(start, |(&at, _)| at);
+        let mut reached = start;
+        for (&at, area) in areas.range(first..end.max(first)) {
+            if at > reached {
+                return false;
+            }
+            reached = reached.max(area.end);
+        }
+        reached >= end
+    }
+
     fn find_room(&self, wish: usize, length: usize) -> Option<usize> {
         if wish != 0 && self.is_free(wish, length) {
             return Some(wish);

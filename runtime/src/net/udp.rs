@@ -217,8 +217,10 @@ impl UdpSocket {
             if is_ipv6 || matches!(self.base.number_option(MTU_DISCOVERY), Ok(2 | 3)) {
                 return Err(Errno::MSGSIZE);
             }
-            stack::with_network(card, |network| network.card.prepare_pieces(HEADERS + length))
-                .ok_or(Errno::NETUNREACH)??;
+            stack::with_network(card, |network| {
+                network.card.prepare_pieces(HEADERS + length)
+            })
+            .ok_or(Errno::NETUNREACH)??;
             // smoltcp hands the packet to the card as a whole, which splits it.
             meta.segmentation_offload_size = NonZeroU16::new(MOST_BYTES[0] as u16);
         }

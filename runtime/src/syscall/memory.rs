@@ -180,12 +180,14 @@ pub fn lock(address: usize, length: usize, flags: usize) -> Result {
         return Err(Errno::INVAL);
     }
     let space = space()?;
+    let start = page_start(address);
     let end = address.checked_add(length).and_then(page_end);
-    for page in (page_start(address)..end.ok_or(Errno::INVAL)?).step_by(PAGE) {
-        if space.is_free(page, PAGE) {
-            return Err(Errno::NOMEM);
-        }
-        if flags & WHEN_TOUCHED == 0 {
+    let end = end.ok_or(Errno::INVAL)?;
+    if !space.is_mapped(start, end) {
+        return Err(Errno::NOMEM);
+    }
+    if flags & WHEN_TOUCHED == 0 {
+        for page in (start..end).step_by(PAGE) {
             space.frame(page, false).map_err(|_| Errno::NOMEM)?;
         }
     }
@@ -202,21 +204,17 @@ pub fn sync(address: usize, length: usize, flags: usize) -> Result {
     }
     let end = address.checked_add(length).and_then(page_end);
     let end = end.ok_or(Errno::NOMEM)?;
-    let mut reached = address;
-    for (start, area) in space()?.areas() {
-        if start >= end || area.end <= address {
-            continue;
-        }
-        if start <= reached {
-            reached = area.end;
-        }
-        if area.shared
+    let space = space()?;
+    for (start, area) in space.areas() {
+        if start < end
+            && area.end > address
+            && area.shared
             && let Backing::File { node, .. } = &area.backing
         {
             node.sync()?;
         }
     }
-    if reached < end {
+    if !space.is_mapped(address, end) {
         return Err(Errno::NOMEM);
     }
     Ok(0)
@@ -231,10 +229,10 @@ pub fn resident(address: usize, length: usize, vector: usize) -> Result {
         .checked_add(length)
         .and_then(page_end)
         .ok_or(Errno::NOMEM)?;
-    for (index, page) in (page_start(address)..end).step_by(PAGE).enumerate() {
-        if space.is_free(page, PAGE) {
-            return Err(Errno::NOMEM);
-        }
+    if !space.is_mapped(address, end) {
+        return Err(Errno::NOMEM);
+    }
+    for (index, page) in (address..end).step_by(PAGE).enumerate() {
         user::write(
             vector.wrapping_add(index),
             &u8::from(space.is_present(page)),

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,5 +140,10 @@ int main(void) {
     ok(shown != MAP_FAILED && mprotect(shown, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES,
        "a mapping stays for reading");
     ok(fcntl(sealed, F_ADD_SEALS, F_SEAL_EXEC) == -1 && errno == EPERM, "no more seals");
+
+    /* Nothing is there, which must not be found page by page. */
+    void *far = (void *)0x1c67a93806bd000;
+    ok(syscall(SYS_mlock2, far, 1UL << 50, 1) == -1 && errno == ENOMEM, "far memory is not locked");
+    ok(mincore(far, 1UL << 50, present) == -1 && errno == ENOMEM, "nor looked at");
     return done();
 }

@@ -292,6 +292,24 @@ fn remapping_moves_the_pages() {
 }
 
 #[test]
+fn a_range_is_mapped_only_without_a_hole() {
+    let system = system();
+    let space = &system.space;
+    map(&system, 4);
+    space
+        .map_at(AT + 4 * PAGE, PAGE, zeros(Protection::READ))
+        .unwrap();
+    space
+        .map_at(AT + 6 * PAGE, PAGE, zeros(READ_WRITE))
+        .unwrap();
+    let mapped = |from: usize, to: usize| space.is_mapped(AT + from * PAGE, AT + to * PAGE);
+    assert!(mapped(0, 5) && mapped(1, 4) && mapped(6, 7) && mapped(5, 5));
+    assert!(!mapped(0, 6) && !mapped(0, 7) && !mapped(5, 7) && !mapped(6, 8));
+    assert!(!space.is_mapped(AT - PAGE, AT + PAGE));
+    assert!(!space.is_mapped(1 << 56, 1 << 57));
+}
+
+#[test]
 fn brk_grows_and_shrinks() {
     let system = system();
     let space = &system.space;
