@@ -83,6 +83,7 @@ fn round_trip(words: &[&str]) {
         labels: BTreeMap::new(),
         memory: 64 << 20,
         cpus: 1,
+        networks: Vec::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
         acceleration: Acceleration::Tcg,
