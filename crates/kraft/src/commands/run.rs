@@ -108,8 +108,8 @@ pub(crate) struct Args {
 
     /// Put the machine into a network
     ///
-    /// All of the value is NAME[:IP[/MASK][:GATEWAY[:DNS[:DNS[:HOST[:DOMAIN]]]]]]. Fields may be empty;
-    /// the network decides them then.
+    /// All of the value is `NAME[:IP[/MASK][:GATEWAY[:DNS[:DNS[:HOST[:DOMAIN]]]]]]`. Fields may be
+    /// empty; the network decides them then.
     #[arg(long, value_name = "NAME[:IP]")]
     network: Vec<String>,
 
