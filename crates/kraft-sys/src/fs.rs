@@ -29,7 +29,7 @@
 //! ```
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
@@ -378,15 +378,30 @@ pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     std::os::unix::fs::symlink(target, link).map_err(Error::on("create the link", link))
 }
 
-/// Creates a hard link `to` to the file `from` on the same file system, otherwise a copy that
-/// shares blocks if the file system supports it. `to` must not exist.
+/// Creates a hard link `to` to the file `from` where the system allows it, otherwise a copy with its
+/// permissions and time of modification, which shares blocks if the file system supports it. `to`
+/// must not exist.
+///
+/// Links do not lead to other file systems, and in most systems not to files of other users.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     if std::fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
+    copy(from, to)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let mut source = open_file(from)?;
     let mut target = NewFile::create(to)?;
-    io::copy(&mut source, &mut target.file).map_err(Error::on("write", to))?;
+    let mut write = || {
+        io::copy(&mut source, &mut target.file)?;
+        let metadata = source.metadata()?;
+        let mode = metadata.permissions().mode() & 0o777;
+        target.file.set_permissions(Permissions::from_mode(mode))?;
+        let times = FileTimes::new().set_modified(metadata.modified()?);
+        target.file.set_times(times)
+    };
+    write().map_err(Error::on("write", to))?;
     target.commit()
 }
 
@@ -626,6 +641,27 @@ fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_the_permissions_and_the_time_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("program"), dir.path().join("copy"));
+        replace_file(&from, b"text").unwrap();
+        std::fs::set_permissions(&from, Permissions::from_mode(0o4755)).unwrap();
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let times = FileTimes::new().set_modified(time);
+        File::options()
+            .write(true)
+            .open(&from)
+            .unwrap()
+            .set_times(times)
+            .unwrap();
+        copy(&from, &to).unwrap();
+        let copied = std::fs::metadata(&to).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"text");
+        assert_eq!(copied.permissions().mode() & 0o7777, 0o755);
+        assert_eq!(copied.modified().unwrap(), time);
+    }
 
     #[test]
     fn leftovers_of_killed_processes_are_removed_and_nothing_else() {
