@@ -199,20 +199,9 @@ impl Volumes {
     ///
     /// If a record cannot be read.
     pub fn list(&self) -> Result<Vec<VolumeRecord>, VolumeError> {
-        let mut names: Vec<String> = match std::fs::read_dir(&self.root) {
-            Ok(entries) => entries
-                .flatten()
-                .filter_map(|entry| entry.file_name().into_string().ok())
-                .filter(|name| check_name(name).is_ok())
-                .collect(),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Vec::new()
-            }
-            Err(e) => return Err(fs::Error::on("list", &self.root)(e).into()),
-        };
-        names.sort_unstable();
+        let names = fs::names(&self.root)?.into_iter();
         let mut volumes = Vec::new();
-        for name in names {
+        for name in names.filter(|name| check_name(name).is_ok()) {
             match self.read(&name) {
                 Ok(volume) => volumes.push(volume),
                 // It was removed meanwhile, or is something else.

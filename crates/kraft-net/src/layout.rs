@@ -5,7 +5,7 @@
 //! └── NAME/                its lock: addresses are given under it
 //!     ├── network.json     the record
 //!     ├── leases.json      which machine has which address
-//!     ├── start.lock       held by whoever starts the holder or ends as one
+//!     ├── start.lock       locked while a holder is started, and while one ends
 //!     ├── holder.json      the holder, its namespaces and the machines that run
 //!     ├── holder.sock      the socket of the holder
 //!     └── holder.log       what the holder and the programs it starts printed

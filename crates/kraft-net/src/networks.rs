@@ -143,20 +143,9 @@ impl Networks {
     ///
     /// If a record cannot be read.
     pub fn list(&self) -> Result<Vec<Network>, Error> {
-        let mut names: Vec<String> = match std::fs::read_dir(&self.root) {
-            Ok(entries) => entries
-                .flatten()
-                .filter_map(|entry| entry.file_name().into_string().ok())
-                .filter(|name| check_name(name).is_ok())
-                .collect(),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Vec::new()
-            }
-            Err(e) => return Err(fs::Error::on("list", &self.root)(e).into()),
-        };
-        names.sort_unstable();
+        let names = fs::names(&self.root)?.into_iter();
         let mut networks = Vec::new();
-        for name in names {
+        for name in names.filter(|name| check_name(name).is_ok()) {
             match self.get(&name) {
                 Ok(network) => networks.push(network),
                 // It was removed meanwhile.

@@ -372,6 +372,27 @@ pub fn check_inside(root: &Path, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the names in a directory, sorted; none if there is no such directory. Names that are not
+/// UTF-8 are left out.
+pub fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(Error::on("list", dir)(e)),
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Creates or replaces the symbolic link `link` to `target`.
 pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     remove_file(link)?;
