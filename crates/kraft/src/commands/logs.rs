@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use kraft_core::machine::EndReason;
-use kraft_machine::{LogsOptions, Machine};
+use kraft_machine::{Logs, LogsOptions, Machine};
 
 use super::values::{self, PlatformArg};
 use crate::app::App;
@@ -82,6 +82,29 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     values::time(text, Timestamp::now(), &TimeZone::system())
 }
 
+/// Prints consoles, each with its title, until they end or their machines do.
+pub(super) fn print(
+    app: &App,
+    named: Vec<(&str, Logs)>,
+    prefixes: bool,
+    timestamps: bool,
+    follow: bool,
+) -> Result<(), Failure> {
+    let consoles = follow::consoles(named, prefixes, app.ui.colour());
+    let consoles = consoles
+        .into_iter()
+        .map(|console| console.timestamps(timestamps))
+        .collect();
+    if !follow {
+        return Ok(follow::dump(app, &mut app.ui.output(), consoles)?);
+    }
+    let interrupt = app.interrupt.listen();
+    match follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? {
+        Stopped::AllEnded => Ok(()),
+        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
+    }
+}
+
 /// Returns whether a machine ended because its VMM failed, and the log of the VMM is not empty.
 fn has_failed_vmm(machine: &Machine) -> bool {
     let failed = matches!(machine.end, Some(EndReason::MonitorFailed { .. }));
@@ -115,22 +138,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         named.extend(logs.map(|logs| (machine.name.as_str(), logs)));
     }
     let prefixes = args.machines.len() > 1 && !args.no_prefix;
-    let consoles = follow::consoles(named, prefixes, app.ui.colour());
-    let consoles = consoles
-        .into_iter()
-        .map(|console| console.timestamps(args.timestamps))
-        .collect();
     let failed = found.iter().filter(|machine| has_failed_vmm(machine));
     let logs: Vec<String> = failed.map(vmm_log).collect();
-    if args.follow {
-        let interrupt = app.interrupt.listen();
-        if follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? == Stopped::Interrupted
-        {
-            return Err(Failure::reported(Kind::Interrupted));
-        }
-    } else {
-        follow::dump(app, &mut app.ui.output(), consoles)?;
-    }
+    print(app, named, prefixes, args.timestamps, args.follow)?;
     for log in logs {
         app.ui.warn(&log);
     }

@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 use kraft_engine::compose::state::Member;
-use kraft_engine::follow::{self, Stopped};
 use kraft_engine::machines;
 use kraft_machine::LogsOptions;
 
 use super::Project;
 use crate::app::App;
-use crate::commands::logs::{Tail, tail, time};
-use crate::failure::{Failure, Kind};
+use crate::commands::logs::{Tail, print, tail, time};
+use crate::failure::Failure;
 
 /// Print the console output of services
 ///
@@ -78,17 +77,6 @@ pub(super) fn exec(app: &App, project: &Project, args: &Args) -> Result<(), Fail
         };
         named.push((title.as_str(), machines.logs(&member.machine.id, options)?));
     }
-    let consoles = follow::consoles(named, !args.no_log_prefix, app.ui.colour());
-    let consoles = consoles
-        .into_iter()
-        .map(|console| console.timestamps(args.timestamps))
-        .collect();
-    if !args.follow {
-        return Ok(follow::dump(app, &mut app.ui.output(), consoles)?);
-    }
-    let interrupt = app.interrupt.listen();
-    match follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? {
-        Stopped::AllEnded => Ok(()),
-        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
-    }
+    let prefixes = !args.no_log_prefix;
+    print(app, named, prefixes, args.timestamps, args.follow)
 }
