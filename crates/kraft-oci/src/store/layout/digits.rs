@@ -6,6 +6,47 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Hexadecimal digits of SHA-256. Tens of thousands are looked up when an image is removed.
 pub(super) type Digits<'a> = HashSet<&'a [u8], BuildHasherDefault<DigitsHasher>>;
 
+/// A few digests that a long text is searched for.
+#[derive(Debug)]
+pub(super) struct Few<'a> {
+    digits: Digits<'a>,
+    /// The first two digits of each: most others are told apart by them, for a tenth of the time.
+    starts: [bool; 256],
+}
+
+impl<'a> Few<'a> {
+    /// Takes digests of at least two digits.
+    pub(super) fn of(digits: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut few = Self {
+            digits: Digits::default(),
+            starts: [false; 256],
+        };
+        for digits in digits {
+            if let Some(start) = start(digits).and_then(|start| few.starts.get_mut(start)) {
+                *start = true;
+            }
+            few.digits.insert(digits);
+        }
+        few
+    }
+
+    /// Returns whether it is one of them.
+    pub(super) fn contains(&self, digits: &[u8]) -> bool {
+        let start = start(digits).and_then(|start| self.starts.get(start));
+        start == Some(&true) && self.digits.contains(digits)
+    }
+}
+
+/// Returns the byte that the first two digits stand for.
+fn start(digits: &[u8]) -> Option<usize> {
+    let [high, low, ..] = digits else {
+        return None;
+    };
+    // `a` is 0x61: its low half is 1, and its bit 6 adds 9.
+    let value = |digit: &u8| (digit & 0xf) + 9 * (digit >> 6 & 1);
+    Some(usize::from(value(high) << 4 | value(low) & 0xf))
+}
+
 /// A hasher for bytes that are a hash already; it takes a fifth of the time of the default one.
 #[derive(Debug, Default)]
 pub(super) struct DigitsHasher(u64);
@@ -32,5 +73,24 @@ impl Hasher for DigitsHasher {
 
     fn finish(&self) -> u64 {
         self.0 ^ (self.0 >> 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_digests_are_found_whatever_they_begin_with() {
+        for wanted in 0..=255 {
+            let wanted = format!("{wanted:02x}0123456789abcd");
+            let few = Few::of([wanted.as_bytes()]);
+            for other in 0..=255 {
+                let other = format!("{other:02x}0123456789abcd");
+                assert_eq!(few.contains(other.as_bytes()), other == wanted, "{other}");
+            }
+            assert!(!few.contains(wanted[..15].as_bytes()) && !few.contains(b"0"));
+        }
+        assert!(!Few::of([]).contains(b"00"));
     }
 }

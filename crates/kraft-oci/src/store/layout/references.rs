@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use kraft_core::reference::Digest;
 use kraft_sys::amend::Version;
 use kraft_sys::fs;
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 use super::super::reach::{mentioned, parts};
 use super::super::{Blobs, Error};
-use super::digits::Digits;
+use super::digits::{Digits, Few};
 use super::names::{Text, named};
 use super::positions::Positions;
 use super::seal;
@@ -216,35 +216,27 @@ fn search(
     if !seal::holds(text, names) || has_grown(text) {
         return None;
     }
-    let wanted: Digits<'_> = blobs.iter().map(|blob| short(blob).as_bytes()).collect();
+    let wanted = Few::of(blobs.iter().map(|blob| short(blob).as_bytes()));
     let mut used = Digits::default();
     let mut looked_up: HashMap<&[u8], bool> = HashMap::new();
     // One pass for all of them: a search for each takes longer.
-    for at in memchr_iter(b' ', text) {
-        let (before, entry) = text.split_at_checked(at + 1)?;
-        let absent = entry.starts_with(b"!");
-        let digits = entry.strip_prefix(b"!").unwrap_or(entry).get(..SHORT);
-        let Some(digits) = digits.filter(|digits| wanted.contains(digits)) else {
-            continue;
-        };
-        if used.contains(digits) && !absent {
-            continue;
-        }
-        let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
-        let Some(target) = before.get(start..start + 64) else {
-            continue;
-        };
-        let is_named = match looked_up.get(target) {
-            Some(is_named) => *is_named,
-            None if looked_up.len() >= FEW => return None,
-            None => mentions(target).ok()?,
-        };
-        looked_up.insert(target, is_named);
-        match (is_named, absent) {
-            // It has arrived since.
-            (true, true) => return None,
-            (true, false) => drop(used.insert(digits)),
-            (false, _) => {}
+    for (target, entries) in lines(text) {
+        for (digits, absent) in entries {
+            if !wanted.contains(digits) || (used.contains(digits) && !absent) {
+                continue;
+            }
+            let is_named = match looked_up.get(target) {
+                Some(is_named) => *is_named,
+                None if looked_up.len() >= FEW => return None,
+                None => mentions(target).ok()?,
+            };
+            looked_up.insert(target, is_named);
+            match (is_named, absent) {
+                // It has arrived since.
+                (true, true) => return None,
+                (true, false) => drop(used.insert(digits)),
+                (false, _) => {}
+            }
         }
     }
     let blobs = blobs
@@ -279,11 +271,10 @@ impl<'a> Lookup<'a> {
                 continue;
             }
             lookup.unknown.remove(target);
-            for entry in entries.split(|byte| *byte == b' ') {
-                let blob = entry.strip_prefix(b"!").unwrap_or(entry);
+            for (blob, absent) in entries {
                 if blobs.contains(blob) {
                     lookup.used.insert(blob);
-                    incomplete.extend((blob.len() < entry.len()).then_some(target));
+                    incomplete.extend(absent.then_some(target));
                 }
             }
         }
@@ -292,23 +283,45 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// Returns the whole lines of the file: the target, and the rest.
-fn lines(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// Returns the whole lines of the file: the target, and what belongs to it.
+fn lines(mut text: &[u8]) -> impl Iterator<Item = (&[u8], Entries<'_>)> {
     std::iter::from_fn(move || {
         loop {
             let (line, rest) = text.split_at_checked(memchr(b'\n', text)?)?;
             text = rest.get(1..).unwrap_or_default();
-            if let Some((target, [b' ', entries @ ..])) = line.split_at_checked(64)
-                && entries.split(|byte| *byte == b' ').all(is_entry)
+            if let Some((target, entries)) = line.split_at_checked(64)
+                && is_whole(entries)
             {
-                return Some((target, entries));
+                return Some((target, Entries(entries)));
             }
         }
     })
 }
 
-fn is_entry(entry: &[u8]) -> bool {
-    entry.strip_prefix(b"!").unwrap_or(entry).len() == SHORT
+/// Returns whether nothing is missing at the end of a line that was written in one piece: only the end
+/// can be.
+fn is_whole(entries: &[u8]) -> bool {
+    let last = memrchr(b' ', entries).and_then(|at| entries.get(at..));
+    matches!(last, Some([b' ', b'!', digits @ ..] | [b' ', digits @ ..]) if digits.len() == SHORT)
+}
+
+/// The blobs in a line, each behind a blank: 16 digits, and whether it was absent.
+#[derive(Clone, Debug)]
+struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (absent, digits) = match self.0 {
+            [b' ', b'!', digits @ ..] => (true, digits),
+            [b' ', digits @ ..] => (false, digits),
+            _ => return None,
+        };
+        let (digits, rest) = digits.split_at_checked(SHORT)?;
+        self.0 = rest;
+        Some((digits, absent))
+    }
 }
 
 /// Returns those of some blobs that names lead to, and makes the lines that are missing.
@@ -393,14 +406,15 @@ fn rewrite(
 ) -> Result<(), Error> {
     let mut last: HashMap<&[u8], &[u8]> = lines(text)
         .filter(|(target, _)| named.contains(target))
+        .map(|(target, entries)| (target, entries.0))
         .collect();
     for line in made {
-        last.extend(lines(line.text.as_bytes()));
+        last.extend(lines(line.text.as_bytes()).map(|(target, entries)| (target, entries.0)));
     }
     let sorted: BTreeMap<_, _> = last.into_iter().collect();
     let mut bytes = Vec::new();
     for (target, entries) in sorted {
-        bytes.extend([target, b" ", entries, b"\n"].concat());
+        bytes.extend([target, entries, b"\n"].concat());
     }
     let seal = index
         .version()
