@@ -18,8 +18,9 @@ const IMPLIED_DIRECTORY: u32 = 0o755;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     /// Keyed by the path with zeros for slashes: those sort before every byte of a name, so the order
-    /// of the map is that of a walk.
-    nodes: BTreeMap<Box<[u8]>, Node>,
+    /// of the map is that of a walk. Boxed: keys that are inserted in their order leave half of the
+    /// places of the map unused.
+    nodes: BTreeMap<Box<[u8]>, Box<Node>>,
 }
 
 /// An entry.
@@ -94,19 +95,19 @@ impl Tree {
         if !self.is_directory(parent(&key)) {
             self.insert_parents(path)?;
         }
-        let loses_others = !node.is_directory()
-            && self.nodes.get(&key).is_some_and(Node::is_directory)
-            && self.has_children(&key);
+        let loses_others =
+            !node.is_directory() && self.is_directory(&key) && self.has_children(&key);
         if loses_others {
             return Err(EntryError::ReplacesDirectory);
         }
-        self.nodes.insert(key, node);
+        self.nodes.insert(key, Box::new(node));
         Ok(())
     }
 
     /// Returns whether a directory is at a key. All its parents are directories then.
     fn is_directory(&self, key: &[u8]) -> bool {
-        key.is_empty() || self.nodes.get(key).is_some_and(Node::is_directory)
+        let node = self.nodes.get(key);
+        key.is_empty() || node.is_some_and(|node| node.is_directory())
     }
 
     fn insert_parents(&mut self, path: &[u8]) -> Result<(), EntryError> {
@@ -116,7 +117,7 @@ impl Tree {
                 Some(Kind::Directory) => {}
                 Some(Kind::Symlink(_)) => return Err(EntryError::ThroughLink(shown(parent))),
                 Some(_) => return Err(EntryError::NotADirectory(shown(parent))),
-                None => drop(self.nodes.insert(key, Node::implied_directory())),
+                None => drop(self.nodes.insert(key, Box::new(Node::implied_directory()))),
             }
         }
         Ok(())
@@ -157,7 +158,7 @@ impl Tree {
 
     /// Returns the entry at a normalised path.
     pub(crate) fn get(&self, path: &[u8]) -> Option<&Node> {
-        self.nodes.get(&key(path))
+        self.nodes.get(&key(path)).map(Box::as_ref)
     }
 
     /// Resolves the links of a path; the result need not exist.
@@ -186,17 +187,19 @@ impl Tree {
         let below = self.nodes.range(first.clone()..);
         below
             .take_while(move |(key, _)| key.starts_with(&first))
-            .map(|(key, node)| (unkeyed(key), node))
+            .map(|(key, node)| (unkeyed(key), node.as_ref()))
     }
 
     /// Returns every path with its entry, in the order of an archive.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Vec<u8>, &Node)> {
-        self.nodes.iter().map(|(key, node)| (unkeyed(key), node))
+        self.nodes
+            .iter()
+            .map(|(key, node)| (unkeyed(key), node.as_ref()))
     }
 
     /// Returns every entry, in the order of an archive.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
+        self.nodes.values().map(Box::as_ref)
     }
 
     fn has_children(&self, key: &[u8]) -> bool {
