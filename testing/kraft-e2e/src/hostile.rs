@@ -201,6 +201,8 @@ impl Hostile {
         // It ends with the test's process.
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
+                // Else the body waits 40 ms until the head is acknowledged.
+                let _ = connection.set_nodelay(true);
                 let (log, image, play) = (Arc::clone(&log), Arc::clone(&image), Arc::clone(&play));
                 std::thread::spawn(move || converse(connection, &image, &play, &log));
             }
