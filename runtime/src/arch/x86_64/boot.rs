@@ -1,4 +1,5 @@
-//! What the loader left in memory: PVH's start info or Multiboot's information structure.
+//! What the loader left in memory: PVH's start info, Linux's `boot_params` or Multiboot's information
+//! structure.
 
 use alloc::vec::Vec;
 
@@ -7,6 +8,8 @@ use crate::arch::BootInfo;
 
 /// The first word of PVH's start info.
 const PVH: usize = 0x336e_c578;
+/// `HdrS`, the mark of Linux's `boot_params`.
+const LINUX: usize = 0x5372_6448;
 /// The memory that the boot code mapped.
 const MAPPED: usize = 4 << 30;
 const LONGEST_COMMAND_LINE: usize = 64 << 10;
@@ -64,6 +67,26 @@ fn read_pvh(info: usize) -> BootInfo {
     boot
 }
 
+/// Linux's `boot_params` (Documentation/arch/x86/boot.rst and zero-page.rst).
+fn read_linux(info: usize) -> BootInfo {
+    let mut boot = BootInfo {
+        command_line: read_string(read32(info + 0x228)),
+        ..BootInfo::default()
+    };
+    let (start, size) = (read32(info + 0x218), read32(info + 0x21c));
+    if size > 0 {
+        boot.initrd = Some((start, size));
+    }
+    let ranges = read32(info + 0x1e8) & 0xff;
+    for index in 0..ranges.min(MOST_RANGES) {
+        let range = info + 0x2d0 + index * 20;
+        if read32(range + 16) == 1 {
+            boot.memory.push((read64(range), read64(range + 8)));
+        }
+    }
+    boot
+}
+
 /// Multiboot 1, section 3.3.
 fn read_multiboot(info: usize) -> BootInfo {
     let flags = read32(info);
@@ -96,6 +119,8 @@ extern "C" fn enter_x86_64(info: usize) -> ! {
     // The register that should tell the protocols apart does not: qboot says Multiboot for both.
     let mut boot = if read32(info) == PVH {
         read_pvh(info)
+    } else if read32(info + 0x202) == LINUX {
+        read_linux(info)
     } else {
         read_multiboot(info)
     };

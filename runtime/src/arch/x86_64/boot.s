@@ -1,9 +1,10 @@
-# Entry on x86_64, in 32-bit protected mode without paging, and the ways between user mode
-# and the kernel.
+# Entry on x86_64, in 32-bit protected mode without paging or in 64-bit mode, and the ways between
+# user mode and the kernel.
 #
 # PVH (Xen's "HVM direct boot" ABI): the note below names boot_entry; EBX holds the physical
 # address of the start info. Multiboot 1: the header below is active only in the 32-bit twin
-# of the kernel, because QEMU refuses a 64-bit file with it; EBX holds the information structure. The Linux 64-bit protocol is not needed: Firecracker has PVH.
+# of the kernel, because QEMU refuses a 64-bit file with it; EBX holds the information structure. Linux's
+# 64-bit protocol: RSI holds `boot_params`; Firecracker before 1.12 knows nothing else.
 
 .section .note.pvh, "a", @note
 .balign 4
@@ -24,7 +25,30 @@
 multiboot_header:
 .long 0x5badb002, 3, -(0x1badb002 + 3)
 
+# Goes back to 32-bit mode: memory is mapped one to one, and what follows is the same for all.
+.code64
+.globl boot_entry_64
+boot_entry_64:
+  cli
+  mov ebx, esi
+  lgdt [rip + boot_gdt_pointer_64]
+  lea rax, [rip + boot_compatible]
+  mov esp, offset boot_stack_end - 0xffffffff80000000
+  push 24
+  push rax
+  retfq
+
 .code32
+boot_compatible:
+  mov eax, 16
+  mov ds, eax
+  mov es, eax
+  mov ss, eax
+  mov eax, cr0
+  and eax, 0x7fffffff                   # no paging: this leaves 64-bit mode
+  mov cr0, eax
+  jmp boot_entry
+
 .globl boot_entry
 boot_entry:
   cli
@@ -77,9 +101,13 @@ boot_gdt:
   .quad 0
   .quad 0x00af9b000000ffff
   .quad 0x00cf93000000ffff
+  .quad 0x00cf9b000000ffff              # 32-bit code, for the way back from 64-bit mode
 boot_gdt_pointer:
   .word 23
   .long boot_gdt
+boot_gdt_pointer_64:
+  .word 31
+  .quad boot_gdt
 
 .code64
 boot_long_mode:

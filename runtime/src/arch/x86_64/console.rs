@@ -1,11 +1,17 @@
 //! The console: the first serial port (16550 at 0x3f8).
 
+use core::cell::Cell;
+
 use super::ports::{in8, out8};
+use crate::sync::Global;
 
 const DATA: u16 = 0x3f8;
 const LINE_STATUS: u16 = 0x3fd;
 const RECEIVED: u8 = 1;
 const CAN_SEND: u8 = 0x20;
+
+/// Whether the last byte ended a line.
+static AT_LINE_START: Global<Cell<bool>> = Global::new(Cell::new(true));
 
 /// Lets the port interrupt when it has received a byte.
 pub fn init() {
@@ -24,6 +30,14 @@ pub fn console_write(bytes: &[u8]) {
         }
         out8(DATA, byte);
     }
+    if let Some(last) = bytes.last() {
+        AT_LINE_START.set(*last == b'\n');
+    }
+}
+
+/// Returns whether the last byte ended a line.
+pub fn is_at_line_start() -> bool {
+    AT_LINE_START.get()
 }
 
 /// A byte of the keyboard, if there is one.
