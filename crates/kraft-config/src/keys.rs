@@ -191,6 +191,15 @@ pub const ALL: &[Key] = &[
         help: "Use this QEMU binary for every architecture",
     },
     Key {
+        name: "firecracker",
+        env: "KRAFTKIT_FIRECRACKER",
+        flag: None,
+        kind: Kind::Text(Form::Free),
+        default: Default::Text(""),
+        used: true,
+        help: "Use this Firecracker binary",
+    },
+    Key {
         name: "runtime_dir",
         env: "KRAFTKIT_RUNTIME_DIR",
         flag: Some("runtime-dir"),

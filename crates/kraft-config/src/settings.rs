@@ -37,6 +37,8 @@ pub struct Settings {
     pub default_runtime: String,
     /// The QEMU binary to use instead of the default.
     pub qemu: Option<String>,
+    /// The program of Firecracker; `None` for that on the `PATH`.
+    pub firecracker: Option<String>,
     /// Holds machines and images; absolute.
     pub runtime_dir: PathBuf,
     /// The maximum size of a console on disk, in bytes.
@@ -77,6 +79,7 @@ impl Config {
             acceleration_is_off: self.text("acceleration") == Some("off"),
             default_runtime: text("default_runtime").unwrap_or_else(|| "builtin".to_owned()),
             qemu: text("qemu"),
+            firecracker: text("firecracker"),
             runtime_dir: match self.text("runtime_dir") {
                 Some(path) => dirs::absolute(path.as_ref()),
                 None => self.dirs.data.join("runtime"),

@@ -14,6 +14,7 @@
 //!         platform: Platform::Qemu,
 //!         boots: vec![BootProtocol::Multiboot],
 //!         ipv6_ports: false,
+//!         limits: Default::default(),
 //!     }],
 //! };
 //! let boots = |boot| host.vmms.iter().any(|vmm| vmm.boots.contains(&boot));
@@ -47,6 +48,26 @@ pub struct VmmSupport {
     pub boots: Vec<BootProtocol>,
     /// Whether it can publish ports on IPv6 addresses of the host.
     pub ipv6_ports: bool,
+    /// What it cannot do.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What a VMM cannot do and others can. The default has no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Whether it runs guests under KVM only.
+    pub needs_kvm: bool,
+    /// Whether it publishes ports through a network only.
+    pub ports_need_network: bool,
+    /// Whether it shares no directories of the host.
+    pub no_volumes: bool,
+    /// The maximal number of networks of a machine.
+    pub networks: Option<usize>,
+    /// The maximal number of CPUs of a machine.
+    pub cpus: Option<u32>,
+    /// The maximal length of a kernel command line, in bytes.
+    pub line: Option<usize>,
 }
 
 /// Whether guests can run under KVM on this host.

@@ -38,6 +38,7 @@ pub mod abilities;
 mod elf;
 pub(crate) use elf::number;
 pub mod libinfo;
+pub mod linux64;
 pub mod object;
 pub mod reconstruct;
 pub mod size;

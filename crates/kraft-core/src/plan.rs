@@ -44,6 +44,7 @@
 //!         platform: Platform::Qemu,
 //!         boots: vec![BootProtocol::Arm64Image],
 //!         ipv6_ports: true,
+//!         limits: Default::default(),
 //!     }],
 //! };
 //! let request = RunRequest { memory: Some(128 << 20), ..RunRequest::default() };
@@ -207,7 +208,13 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     };
     problems.extend(check_lifecycle(request));
     notes.extend(requirements::check(&mut spec, request, boot));
-    if let Err(mut wrong) = CommandLine::of(&spec) {
+    let line = CommandLine::of(&spec);
+    if let Some(vmm) = vmm {
+        let length = line.as_ref().map_or(0, |line| line.render().len());
+        problems.extend(vmm::check(&spec, vmm, host, length));
+        notes.extend(vmm::elsewhere(&spec));
+    }
+    if let Err(mut wrong) = line {
         problems.append(&mut wrong);
     }
     if problems.is_empty() {
@@ -619,3 +626,4 @@ fn unmounted(boot: BootProtocol, volumes: &[Volume]) -> Option<Problem> {
 mod requirements;
 #[cfg(test)]
 mod tests;
+mod vmm;

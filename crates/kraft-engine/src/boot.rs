@@ -48,9 +48,10 @@ use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
 use kraft_core::kernel::abilities::Abilities;
-use kraft_core::kernel::{Guest, KernelImage};
+use kraft_core::kernel::{BootProtocol, Guest, KernelImage};
 use kraft_core::mount::Volume;
 use kraft_core::plan::{Boot, RunRequest};
+use kraft_core::platform::Platform;
 use kraft_core::program::Program;
 use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::choose::{PlatformFilter, is_same_arch};
@@ -527,7 +528,19 @@ fn of_image(
     options: PrepareOptions<'_>,
 ) -> Result<PreparedBoot, Error> {
     let store = images::open(ctx)?;
-    let image = obtain::obtain(ctx, &store, name, filter, options.pull)?;
+    let obtained = obtain::obtain(ctx, &store, name, filter, options.pull);
+    let image = match (obtained, elsewhere(filter)) {
+        (Err(error), Some(other)) if error.is_no_match() => {
+            // A kernel may boot on a VMM that it was not built for.
+            let image = obtain::obtain(ctx, &store, name, &other, options.pull);
+            let prepared = image.map(|image| of_obtained(ctx, &*store, image));
+            return match prepared {
+                Ok(Ok(prepared)) if boots_elsewhere(prepared.image.boot, filter) => Ok(prepared),
+                _ => Err(error.into()),
+            };
+        }
+        (obtained, _) => obtained?,
+    };
     let os = &image.config.platform.os;
     // With `--plat`, the plan refuses it.
     if options.request.platform.is_none() && !images::host_preference().platforms.contains(os) {
@@ -537,6 +550,30 @@ fn of_image(
         });
     }
     of_obtained(ctx, &*store, image)
+}
+
+/// Returns the filter for the images of the other platform that may boot where one was asked for that an
+/// image does not have.
+fn elsewhere(filter: &PlatformFilter) -> Option<PlatformFilter> {
+    let other = match filter.os.as_deref()?.parse() {
+        Ok(Platform::Qemu) => Platform::Firecracker,
+        Ok(Platform::Firecracker) => Platform::Qemu,
+        Ok(Platform::Xen) | Err(_) => return None,
+    };
+    Some(PlatformFilter {
+        os: Some(other.name().to_owned()),
+        ..filter.clone()
+    })
+}
+
+/// Returns whether a kernel boots on the platform that was asked for although it was built for another.
+fn boots_elsewhere(boot: BootProtocol, asked: &PlatformFilter) -> bool {
+    let asked = asked.os.as_deref().and_then(|os| os.parse().ok());
+    match boot {
+        BootProtocol::Linux64 => asked == Some(Platform::Qemu),
+        BootProtocol::Pvh => asked == Some(Platform::Firecracker),
+        BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage => false,
+    }
 }
 
 fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<PreparedBoot, Error> {

@@ -88,6 +88,7 @@ pub fn host(ctx: &Context) -> Vec<Check> {
     for arch in [Arch::X86_64, Arch::Arm64] {
         checks.extend(vmm(ctx, Platform::Qemu, arch, Arch::host() == Some(arch)));
     }
+    checks.extend(firecracker(ctx));
     checks.push(kvm(ctx));
     checks.push(networks());
     checks.push(runtime_dir(&ctx.settings.runtime_dir));
@@ -132,6 +133,11 @@ pub fn builders(ctx: &Context) -> Result<Vec<Check>, dockerfile::Error> {
 
 fn vmm(ctx: &Context, platform: Platform, arch: Arch, needed: bool) -> Option<Check> {
     let name = format!("{} for {arch}", platform.title());
+    let (key, configured) = match platform {
+        Platform::Qemu => ("qemu", &ctx.settings.qemu),
+        Platform::Firecracker => ("firecracker", &ctx.settings.firecracker),
+        Platform::Xen => return None,
+    };
     let status = if needed { Status::Fail } else { Status::Warn };
     let check = match host::vmm(&machines::settings(ctx), platform, arch)? {
         Ok(found) => {
@@ -146,19 +152,32 @@ fn vmm(ctx: &Context, platform: Platform, arch: Arch, needed: bool) -> Option<Ch
         }
         Err(error) => {
             let cure = match &error {
-                ProgramError::NotFound { package, .. } => match ctx.settings.qemu {
-                    Some(_) => "correct the key `qemu`: `kraft config set qemu PATH`".to_owned(),
-                    None => format!("apt install {package}"),
+                ProgramError::NotFound { origin, .. } => match configured {
+                    Some(_) => format!("correct the key `{key}`: `kraft config set {key} PATH`"),
+                    None => origin.to_string(),
                 },
                 ProgramError::TooOld { vmm, .. } => format!("install a newer {vmm}"),
                 ProgramError::NoVersion { .. } | ProgramError::Unrecognized { .. } => {
-                    format!("reinstall {}, or correct the key `qemu`", platform.title())
+                    format!("reinstall {}, or correct the key `{key}`", platform.title())
                 }
             };
             Check::bad(name, status, chain(&error), cure)
         }
     };
     Some(check)
+}
+
+/// Checks Firecracker, which nothing needs unless it is asked for.
+fn firecracker(ctx: &Context) -> Option<Check> {
+    let arch = Arch::host()?;
+    let found = host::vmm(&machines::settings(ctx), Platform::Firecracker, arch)?;
+    match found {
+        Err(ProgramError::NotFound { .. }) if ctx.settings.firecracker.is_none() => {
+            let name = format!("Firecracker for {arch}");
+            Some(Check::ok(name, "not installed: only `--plat fc` needs it"))
+        }
+        _ => vmm(ctx, Platform::Firecracker, arch, false),
+    }
 }
 
 fn kvm(ctx: &Context) -> Check {

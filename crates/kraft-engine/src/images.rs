@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kraft_core::error::chain;
 use kraft_core::nearest::nearest;
+use kraft_core::platform::Platform as VmmPlatform;
 use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_oci::choose::{Candidate, Choice, PlatformFilter, Preference, choose};
 use kraft_oci::image::Platform;
@@ -327,7 +328,9 @@ pub fn host_preference() -> Preference {
             "aarch64" => "arm64".to_owned(),
             other => other.to_owned(),
         },
-        platforms: vec![kraft_core::platform::Platform::Qemu.name().to_owned()],
+        platforms: [VmmPlatform::Qemu, VmmPlatform::Firecracker]
+            .map(|platform| platform.name().to_owned())
+            .to_vec(),
     }
 }
 

@@ -39,12 +39,23 @@ pub fn settings(ctx: &Context) -> Settings {
         runtime_dir: ctx.settings.runtime_dir.clone(),
         // This very program, also when the file it was started from has been replaced.
         monitor: vec![OsString::from(OWN_PROGRAM), OsString::from(MONITOR)],
-        drivers: match &ctx.settings.qemu {
-            Some(program) => Drivers::default().with_program(Platform::Qemu, program),
-            None => Drivers::default(),
-        },
+        drivers: drivers(ctx),
         console_limit: ctx.settings.console_limit,
     }
+}
+
+/// Returns the drivers with the programs that are configured for them.
+fn drivers(ctx: &Context) -> Drivers {
+    let programs = [
+        (Platform::Qemu, &ctx.settings.qemu),
+        (Platform::Firecracker, &ctx.settings.firecracker),
+    ];
+    let configured = programs
+        .into_iter()
+        .filter_map(|(platform, program)| Some((platform, program.as_ref()?)));
+    configured.fold(Drivers::default(), |drivers, (platform, program)| {
+        drivers.with_program(platform, program)
+    })
 }
 
 /// Opens the machines to make one: their directory is made if it is missing.

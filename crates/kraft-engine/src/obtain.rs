@@ -41,6 +41,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns whether an image has nothing for the platform and architecture.
+    pub(crate) fn is_no_match(&self) -> bool {
+        let is_no_match = |error: &images::Error| matches!(error, images::Error::NoMatch(_));
+        match self {
+            Self::Images(error) => is_no_match(error),
+            Self::Pull { source, .. } => match &**source {
+                transfer::Error::Images(error) => is_no_match(error),
+                _ => false,
+            },
+            Self::Store(_) | Self::Builtin(_) | Self::PullNever(_) => false,
+        }
+    }
+}
+
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pull {

@@ -41,10 +41,11 @@ use std::fmt::Write as _;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
-use kraft_core::kernel::{Guest, KernelImage};
+use kraft_core::kernel::{BootProtocol, Guest, KernelImage};
 use kraft_core::machine::MachineSpec;
 use kraft_core::mount::{self, Volume};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
+use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_machine::{Machine, Machines};
 use kraft_net::Request;
@@ -220,12 +221,12 @@ pub fn plan(
     boot: &Boot,
     kernel_size: u64,
 ) -> Result<MachineSpec, Error> {
-    let host = host(ctx, request, boot.image);
+    let (request, host) = &host(ctx, request, boot.image);
     let Planned {
         spec,
         notes,
         unaccelerated,
-    } = plan::plan(request, boot, &host).map_err(Error::Problems)?;
+    } = plan::plan(request, boot, host).map_err(Error::Problems)?;
     if let Some(note) = unaccelerated.filter(|note| is_new(ctx, &note.message)) {
         warn(ctx, &note);
     }
@@ -287,8 +288,46 @@ fn warn(ctx: &Context, note: &Problem) {
     ctx.warn(&line);
 }
 
-/// Probes what the host can do, unless the plan does not depend on it.
-fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
+/// Probes what the host can do, unless the plan does not depend on it. A kernel that is built for
+/// Firecracker runs there if that works, else on QEMU.
+fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> (RunRequest, Host) {
+    if request.platform.is_some() || kernel.boot != BootProtocol::Linux64 {
+        return (request.clone(), probe(ctx, request, kernel));
+    }
+    let on = |platform| RunRequest {
+        platform: Some(platform),
+        ..request.clone()
+    };
+    let on_firecracker = on(Platform::Firecracker);
+    let why = match firecracker(ctx, &on_firecracker, kernel) {
+        Ok(host) => return (on_firecracker, host),
+        Err(why) => why,
+    };
+    ctx.info(&format!("not running on Firecracker: {why}"));
+    let on_qemu = on(Platform::Qemu);
+    let host = probe(ctx, &on_qemu, kernel);
+    (on_qemu, host)
+}
+
+/// Returns what the host can do with Firecracker, or why not to use that.
+fn firecracker(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Result<Host, String> {
+    let settings = machines::settings(ctx);
+    if let Some(Err(error)) =
+        kraft_machine::host::vmm(&settings, Platform::Firecracker, kernel.arch)
+    {
+        return Err(kraft_core::error::chain(&error));
+    }
+    let host = probe(ctx, request, kernel);
+    match &host.kvm {
+        Kvm::Works if Arch::host() == Some(kernel.arch) => Ok(host),
+        Kvm::Works => Err("the kernel is built for another architecture".to_owned()),
+        Kvm::Unusable { reason, .. } => Err(format!("it needs KVM: {reason}")),
+        Kvm::Disabled => Err("it needs KVM, which is switched off".to_owned()),
+    }
+}
+
+/// Probes what the host can do on the platform of a request.
+fn probe(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
     let settings = machines::settings(ctx);
     if request.disable_acceleration {
         return kraft_machine::host::facts(&settings, Kvm::Disabled);

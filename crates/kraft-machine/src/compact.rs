@@ -57,7 +57,8 @@ impl Compactor {
         let mut compactor = Self {
             driver,
             watch: FileWatch::new([dir.events(), dir.vmm_log()]),
-            limited: spec.volumes.iter().all(|volume| volume.read_only),
+            limited: driver.capabilities().survives_writes
+                && spec.volumes.iter().all(|volume| volume.read_only),
             compacted: file::compacted(&dir),
             dir,
             vmm,

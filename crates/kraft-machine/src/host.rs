@@ -63,13 +63,15 @@ pub fn facts(settings: &Settings, kvm: Kvm) -> Host {
 
 /// Determines whether guests run under KVM.
 fn kvm(settings: &Settings, platform: Platform, arch: Arch) -> Kvm {
-    if let Err(unusable) = open_kvm(Path::new("/dev/kvm")) {
-        return unusable;
-    }
+    let device = open_kvm(Path::new("/dev/kvm"));
     match settings.drivers.get(platform) {
         Ok(driver) => {
             let configured = settings.drivers.configured(platform);
-            driver.probe(arch, configured, &settings.runtime_dir)
+            // A VMM that runs guests under KVM only says itself whether it can.
+            match device {
+                Err(unusable) if !driver.capabilities().limits.needs_kvm => unusable,
+                _ => driver.probe(arch, configured, &settings.runtime_dir),
+            }
         }
         Err(error) => Kvm::Unusable {
             reason: format!("it cannot be tried: {error}"),

@@ -19,7 +19,7 @@ use kraft_sys::tool;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::error::Error;
-use crate::holder;
+use crate::holder::{self, tap};
 use crate::layout::{NetworkDir, SOCKET};
 use crate::networks::{Networks, absent};
 use crate::protocol::{Answer, Ask, MAX_LINE, Report, line};
@@ -78,7 +78,9 @@ pub struct Attachment {
     stream: UnixStream,
     /// The card of the machine on this side, for its VMM.
     pub tap: OwnedFd,
-    /// The namespaces of the network. The VMM has to keep them open, so that the network is found
+    /// The name of its device in the namespace of the network.
+    pub card: String,
+    /// The namespaces of the network: that of the network, and that of its users if there is one. The VMM has to keep them open, so that the network is found
     /// as long as it lives.
     pub namespaces: Vec<OwnedFd>,
 }
@@ -116,6 +118,7 @@ impl Networks {
         Ok(Attachment {
             network: wanted.network.to_owned(),
             stream,
+            card: tap::name(&tap).map_err(&failed)?,
             tap,
             namespaces: files.collect(),
         })
@@ -202,12 +205,29 @@ impl Networks {
 }
 
 impl Attachment {
+    /// Closes the card, so that a VMM in the namespace of the network can open it by its name. The holder
+    /// removes it when the machine ends.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not keep the card.
+    pub fn close_card(self) -> Result<Self, Error> {
+        let failed = broken(&self.network);
+        tap::keep(&self.tap).map_err(&failed)?;
+        // The number stays taken, and nothing is behind it.
+        let nowhere = File::open("/dev/null").map_err(&failed)?;
+        Ok(Self {
+            tap: nowhere.into(),
+            ..self
+        })
+    }
+
     /// Says that the VMM runs: the machine stays connected until it ends.
     ///
     /// # Errors
     ///
     /// If the holder does not answer.
-    pub fn running(self, vmm: &Identity) -> Result<(), Error> {
+    pub fn running(&self, vmm: &Identity) -> Result<(), Error> {
         let failed = broken(&self.network);
         let ask = Ask::Running { vmm: vmm.clone() };
         send(&self.stream, &ask).map_err(&failed)?;
@@ -228,7 +248,7 @@ fn reach(dir: &NetworkDir, name: &str) -> Result<UnixStream, Error> {
     stream.map_err(broken(name))
 }
 
-fn broken(name: &str) -> impl Fn(io::Error) -> Error {
+fn broken(name: &str) -> impl Fn(io::Error) -> Error + use<> {
     let name = name.to_owned();
     move |source| Error::Holder {
         name: name.clone(),

@@ -127,6 +127,9 @@ pub struct Active {
     /// The device of its card in the network; an older kraft did not record it.
     #[serde(default)]
     pub(crate) card: Option<String>,
+    /// The index of that device, by which it is removed if the VMM leaves it behind.
+    #[serde(default)]
+    pub(crate) index: Option<u32>,
     /// Its VMM.
     pub vmm: Identity,
 }

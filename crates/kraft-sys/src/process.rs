@@ -238,6 +238,28 @@ pub fn keep_files_from_children() -> io::Result<()> {
     Ok(())
 }
 
+/// Has a program start inside namespaces: the last of them is entered first. They stay open until it
+/// is started.
+pub fn enter_before_start(command: &mut std::process::Command, namespaces: &[OwnedFd]) {
+    use std::os::unix::process::CommandExt;
+
+    let namespaces: Vec<_> = namespaces.iter().rev().map(AsRawFd::as_raw_fd).collect();
+    let enter = move || {
+        for number in &namespaces {
+            // SAFETY: the caller keeps the file open until the program is started.
+            #[expect(unsafe_code, reason = "a descriptor known by its number only")]
+            let file = unsafe { BorrowedFd::borrow_raw(*number) };
+            rustix::thread::move_into_link_name_space(file, None)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
+    #[expect(unsafe_code, reason = "the process has one thread only there")]
+    unsafe {
+        command.pre_exec(enter);
+    }
+}
+
 /// Takes over stdout as a file; later writes to stdout go to `/dev/null`.
 pub fn take_stdout() -> io::Result<File> {
     let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;

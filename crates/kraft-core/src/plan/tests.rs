@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::host::Limits;
 use crate::{port, problem::Severity};
 
 fn boot() -> Boot {
@@ -45,6 +46,7 @@ fn host(kvm: Kvm) -> Host {
             BootProtocol::LinuxBzImage,
         ],
         ipv6_ports: false,
+        limits: Limits::default(),
     };
     Host {
         arch: Some(Arch::X86_64),
@@ -624,6 +626,7 @@ fn a_kernel_with_a_pvh_note_runs_on_qemu_and_on_others_that_load_it() {
         platform: Platform::Firecracker,
         boots: vec![BootProtocol::Linux64, BootProtocol::Pvh],
         ipv6_ports: false,
+        limits: Limits::default(),
     });
     for (asked, expected) in [
         (None, Platform::Qemu),

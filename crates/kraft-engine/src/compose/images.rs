@@ -297,15 +297,14 @@ fn may_be_for_linux(error: &boot::Error) -> bool {
     let boot::Error::Obtain(error) = error else {
         return false;
     };
-    match error {
-        obtain::Error::Images(error) => matches!(error, images::Error::NoMatch(_)),
+    let refused = match error {
         obtain::Error::Pull { source, .. } => match &**source {
-            transfer::Error::Images(error) => matches!(error, images::Error::NoMatch(_)),
             transfer::Error::Pull(PullError::Registry(error)) => {
                 matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Auth)
             }
             _ => false,
         },
-        obtain::Error::PullNever(_) | obtain::Error::Store(_) | obtain::Error::Builtin(_) => false,
-    }
+        _ => false,
+    };
+    refused || error.is_no_match()
 }

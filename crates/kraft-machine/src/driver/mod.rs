@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_core::arch::Arch;
-use kraft_core::host::{Kvm, VmmSupport};
+use kraft_core::host::{Kvm, Limits, VmmSupport};
 use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{MachineSpec, MachineState};
 use kraft_core::platform::Platform;
@@ -27,24 +27,30 @@ use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::record::Ending;
 
+mod boot;
 mod control;
+pub mod firecracker;
 mod program;
 pub mod qemu;
+mod socket;
+mod trial;
 
+pub use boot::BootError;
 pub use control::{Action, ControlError};
-pub use program::{Installed, Limitation, ProgramError};
+pub use program::{Installed, Limitation, Origin, ProgramError};
 
 /// Returns the driver of this crate for a platform; `None` if there is none yet.
 pub fn built_in(platform: Platform) -> Option<&'static dyn Driver> {
     match platform {
         Platform::Qemu => Some(&qemu::Qemu),
-        Platform::Firecracker | Platform::Xen => None,
+        Platform::Firecracker => Some(&firecracker::Firecracker),
+        Platform::Xen => None,
     }
 }
 
 /// There is no driver for a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no driver for the platform `{0}`: machines run on qemu only")]
+#[error("no driver for the platform `{0}`: machines run on qemu and fc only")]
 pub struct NoDriver(pub Platform);
 
 /// Runs machines on one kind of VMM.
@@ -75,8 +81,8 @@ pub trait Driver: Debug + Sync {
     /// `configured` replaces it and may hold arguments after blanks.
     fn program(&self, arch: Arch, configured: Option<&str>) -> Vec<String>;
 
-    /// Returns the Debian package that contains the program.
-    fn package(&self, arch: Arch) -> &'static str;
+    /// Returns where the program comes from.
+    fn origin(&self, arch: Arch) -> Origin;
 
     /// Finds the program on this host and checks its version.
     fn find(&self, arch: Arch, configured: Option<&str>) -> Result<Installed, ProgramError>;
@@ -93,6 +99,13 @@ pub trait Driver: Debug + Sync {
     /// [`is_vmm`](Self::is_vmm) recognises the process. It runs in the machine's directory, and
     /// relative paths are relative to that. Its standard input and output are the guest's console.
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString>;
+
+    /// Configures a VMM that was started, and starts its guest, before `deadline`; for a VMM that
+    /// takes the machine by other means than its command line. It is a child of this process.
+    fn boot(&self, vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Result<(), BootError> {
+        let _ = (vmm, launch, deadline);
+        Ok(())
+    }
 
     /// Returns whether the arguments of a process are those of the VMM of this machine.
     fn is_vmm(&self, argv: &[Vec<u8>], id: Id) -> bool;
@@ -166,6 +179,23 @@ pub struct Capabilities {
     pub event_log: bool,
     /// Whether it can publish ports on IPv6 addresses of the host.
     pub ipv6_ports: bool,
+    /// Whether a write continues with an error where no process reads the console (SIGPIPE), or a file
+    /// is at its limit (SIGXFSZ). If not, it would end.
+    pub survives_writes: bool,
+    /// Whether it opens the card of a network by its name, in the namespace of the network, instead
+    /// of inheriting it.
+    pub opens_cards: bool,
+    /// What it cannot do and others can.
+    pub limits: Limits,
+}
+
+/// The card of a network on the side of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Card<'a> {
+    /// The number of the open file that the VMM inherits.
+    pub file: i32,
+    /// The name of its device in the namespace of the network.
+    pub device: &'a str,
 }
 
 /// Everything a command line is made from.
@@ -182,9 +212,8 @@ pub struct Launch<'a> {
     pub events: &'a str,
     /// The ports to publish, all with a port number.
     pub ports: &'a [PortMapping],
-    /// The cards of its networks, as numbers of open files that the VMM inherits, in the order of the
-    /// specification.
-    pub taps: &'a [i32],
+    /// The cards of its networks, in the order of the specification; none in a preview.
+    pub cards: &'a [Card<'a>],
     /// The VMM's program, and arguments that come first.
     pub program: &'a [String],
     /// Whether the VMM confines itself.
@@ -283,6 +312,7 @@ impl Drivers {
                 platform: driver.platform(),
                 boots: can.boots.to_vec(),
                 ipv6_ports: can.ipv6_ports,
+                limits: can.limits,
             }
         };
         self.all().map(support).collect()

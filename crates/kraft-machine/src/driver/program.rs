@@ -24,6 +24,35 @@ pub struct Limitation {
     pub hint: &'static str,
 }
 
+/// Where the program of a VMM comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A Debian package.
+    Package(&'static str),
+    /// A page with releases.
+    Releases(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    /// Writes how to get it: `apt install qemu-system-x86`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Package(name) => write!(f, "apt install {name}"),
+            Self::Releases(page) => write!(f, "download it: {page}"),
+        }
+    }
+}
+
+impl Origin {
+    /// Returns how to get it, for a sentence.
+    pub fn hint(self) -> String {
+        match self {
+            Self::Package(_) => format!("try `{self}`"),
+            Self::Releases(_) => self.to_string(),
+        }
+    }
+}
+
 /// There is no VMM that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
@@ -32,8 +61,8 @@ pub enum ProgramError {
     NotFound {
         /// Its name or path.
         program: String,
-        /// The Debian package that contains it.
-        package: &'static str,
+        /// Where it comes from.
+        origin: Origin,
     },
     /// It cannot be run.
     #[error("cannot get the version of `{program}`")]
@@ -54,7 +83,7 @@ pub enum ProgramError {
         text: String,
     },
     /// Its version is too old.
-    #[error("{vmm} {version} is too old: {oldest} or newer is needed")]
+    #[error("{vmm} {version} is too old: {oldest} or newer is needed ({why})")]
     TooOld {
         /// Its path.
         program: String,
@@ -64,5 +93,7 @@ pub enum ProgramError {
         version: String,
         /// The oldest version that works.
         oldest: String,
+        /// What older ones lack: `older ones have no …`.
+        why: &'static str,
     },
 }

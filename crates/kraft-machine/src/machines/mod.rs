@@ -358,7 +358,7 @@ impl Machines {
             kernel_line,
             events: EVENTS,
             ports: &spec.ports,
-            taps: &[],
+            cards: &[],
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),
         }))

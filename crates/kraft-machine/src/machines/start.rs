@@ -108,12 +108,12 @@ pub enum StartError {
     #[error("no driver for the platform `{0}`")]
     Platform(String),
     /// The VMM's program is not installed.
-    #[error("cannot find the program `{program}`: try `apt install {package}`")]
+    #[error("cannot find the program `{program}`: {install}")]
     NoProgram {
         /// Its name.
         program: String,
-        /// The Debian package that contains it.
-        package: String,
+        /// How to get it.
+        install: String,
     },
     /// The VMM exited before the guest ran.
     #[error("{program} exited before the guest ran ({how}){}", after_colon(said))]
@@ -132,6 +132,14 @@ pub enum StartError {
         program: String,
         /// The reason.
         why: String,
+    },
+    /// The VMM refused something that the machine needs.
+    #[error("{why}")]
+    Refused {
+        /// The reason.
+        why: String,
+        /// What to do about it.
+        cure: Option<String>,
     },
     /// The VMM did not become ready in time.
     #[error("{program} did not become ready within {} s", READY_TIMEOUT.as_secs())]
@@ -289,6 +297,7 @@ impl Machines {
             | StartError::NoProgram { .. }
             | StartError::Vmm { .. }
             | StartError::Unusable { .. }
+            | StartError::Refused { .. }
             | StartError::System(_)
             | StartError::NoProc
             | StartError::Interrupted => false,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kraft_core::arch::Arch;
 use kraft_core::kernel::Guest;
 use kraft_core::machine::{EndReason, MachineState};
+use kraft_core::platform::Platform;
 use kraft_sys::fs;
 use kraft_sys::process::{self, Identity};
 use serde_json::Map;
@@ -269,11 +270,13 @@ pub(crate) fn reported_ending(
     (events, ending)
 }
 
-/// Returns the exit status that the built-in runtime printed last: on arm64 no device takes it.
+/// Returns the exit status that the built-in runtime printed last: only QEMU on `x86_64` has a device
+/// that takes it.
 fn status_on_console(dir: &MachineDir) -> Option<u8> {
     let record = Record::load(dir).ok()?;
     let spec = record.spec.get();
-    if spec.guest != Guest::Runtime || spec.arch == Arch::X86_64 {
+    let has_device = spec.arch == Arch::X86_64 && spec.platform == Platform::Qemu;
+    if spec.guest != Guest::Runtime || has_device {
         return None;
     }
     let tail = fs::read_tail(&console::last_written(&dir.console())?, LONGEST_STATUS).ok()?;

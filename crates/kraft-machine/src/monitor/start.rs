@@ -15,14 +15,14 @@ use kraft_core::shell_words;
 use kraft_net::{Attachment, Request, Wanted};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use kraft_sys::process::{Identity, Process};
+use kraft_sys::process::{self, Identity, Process};
 use kraft_sys::tool;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Map;
 
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
-use crate::driver::{Driver, Launch, ProgramError};
+use crate::driver::{BootError, Card, Driver, Launch, ProgramError, Vmm};
 use crate::health;
 use crate::id::Id;
 use crate::layout::MachineDir;
@@ -122,21 +122,25 @@ impl Start<'_> {
         let ports = self.claim_ports(driver, &spec)?;
         let mut sandbox = driver.can_be_sandboxed(&program);
         loop {
-            let attached = self.attach(&spec, &ports)?;
-            let taps: Vec<i32> = attached.iter().map(|it| it.tap.as_raw_fd()).collect();
+            let mut attached = self.attach(&spec, &ports)?;
+            if driver.capabilities().opens_cards {
+                let closed = attached.into_iter().map(Attachment::close_card);
+                attached = closed.collect::<Result<_, _>>()?;
+            }
+            let cards: Vec<Card<'_>> = attached.iter().map(card).collect();
             let launch = Launch {
                 id: self.record.id,
                 spec: &spec,
                 kernel_line: &kernel_line,
                 events: self.dir.events_name(),
                 ports: &ports,
-                taps: &taps,
+                cards: &cards,
                 program: &program,
                 sandbox,
             };
             let console = self.prepare_files(driver, &spec)?;
             *command_line = loggable(driver, &launch);
-            match self.launch(driver, &launch, attached) {
+            match self.launch(driver, &launch, &attached) {
                 Ok((child, vmm, compactor)) => {
                     return Ok(Started {
                         driver,
@@ -161,11 +165,14 @@ impl Start<'_> {
         &mut self,
         driver: &'static dyn Driver,
         launch: &Launch<'_>,
-        attached: Vec<Attachment>,
+        attached: &[Attachment],
     ) -> Result<(Child, Identity, Compactor), StartError> {
         let spec = launch.spec;
-        hand_down(&attached).map_err(|e| StartError::System(e.to_string()))?;
-        let mut child = self.spawn(driver, spec, &driver.command_line(launch))?;
+        let opens_cards = driver.capabilities().opens_cards;
+        hand_down(attached, opens_cards).map_err(|e| StartError::System(e.to_string()))?;
+        let argv = driver.command_line(launch);
+        let inside = attached.first().filter(|_| opens_cards);
+        let mut child = self.spawn(driver, spec, &argv, inside)?;
         let program = launch.program.first().cloned().unwrap_or_default();
         let Some(vmm) = Identity::of(child.id()) else {
             return Err(self.exited(driver, &mut child, program));
@@ -189,9 +196,10 @@ impl Start<'_> {
         let ready = recorded
             .map_err(StartError::from)
             .and_then(|()| {
-                let mut attached = attached.into_iter();
+                let mut attached = attached.iter();
                 Ok(attached.try_for_each(|it| it.running(&vmm))?)
             })
+            .and_then(|()| self.boot(driver, launch, &mut child, &vmm))
             .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program));
         if let Err(error) = ready {
             let _ = child.kill();
@@ -199,6 +207,28 @@ impl Start<'_> {
             return Err(error);
         }
         Ok((child, vmm, compactor))
+    }
+
+    /// Has a VMM start the guest that is configured after its start.
+    fn boot(
+        &self,
+        driver: &'static dyn Driver,
+        launch: &Launch<'_>,
+        child: &mut Child,
+        process: &Identity,
+    ) -> Result<(), StartError> {
+        let vmm = Vmm {
+            dir: self.dir,
+            process,
+        };
+        let program = || launch.program.first().cloned().unwrap_or_default();
+        let booted = driver.boot(&vmm, launch, Instant::now() + READY_TIMEOUT);
+        booted.map_err(|error| match error {
+            BootError::Exited => self.exited(driver, child, program()),
+            BootError::Refused { why, cure } => StartError::Refused { why, cure },
+            BootError::Slow => StartError::Slow { program: program() },
+            BootError::System(error) => StartError::System(error.to_string()),
+        })
     }
 
     /// Connects the machine to its networks. The first publishes its ports.
@@ -295,13 +325,16 @@ impl Start<'_> {
         driver: &dyn Driver,
         spec: &MachineSpec,
         argv: &[OsString],
+        inside: Option<&Attachment>,
     ) -> Result<Child, StartError> {
         let Some((program, rest)) = argv.split_first() else {
             return Err(StartError::System("an empty command line".to_owned()));
         };
         let log = || fs::append(&self.dir.vmm_log());
         let pipe = self.dir.console_pipe();
-        let stdout = OpenOptions::new().write(true).open(&pipe);
+        // With a reading end of its own it never finds that no process reads.
+        let keep = !driver.capabilities().survives_writes;
+        let stdout = OpenOptions::new().read(keep).write(true).open(&pipe);
         let stdout = stdout.map_err(fs::Error::on("open", &pipe))?;
         let stdin = console::open_for_vmm(&self.dir.console())?;
         let mut command = tool::command(program);
@@ -313,10 +346,13 @@ impl Start<'_> {
             .stderr(log()?);
         ENVIRONMENT.apply(&mut command);
         driver.environment().apply(&mut command);
+        if let Some(attachment) = inside {
+            process::enter_before_start(&mut command, &attachment.namespaces);
+        }
         command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => StartError::NoProgram {
                 program: program.to_string_lossy().into_owned(),
-                package: driver.package(spec.arch).to_owned(),
+                install: driver.origin(spec.arch).hint(),
             },
             _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
         })
@@ -378,7 +414,10 @@ impl Start<'_> {
     fn record_failure(&mut self, error: &StartError) {
         self.record.starting = None;
         let vmm_failed = match error {
-            StartError::Vmm { .. } | StartError::Unusable { .. } | StartError::Slow { .. } => true,
+            StartError::Vmm { .. }
+            | StartError::Unusable { .. }
+            | StartError::Refused { .. }
+            | StartError::Slow { .. } => true,
             StartError::Gone
             | StartError::Alive(_)
             | StartError::Missing { .. }
@@ -448,11 +487,23 @@ fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Lets the VMM that is started next inherit its cards, and the namespaces of its networks.
-fn hand_down(attached: &[Attachment]) -> std::io::Result<()> {
+/// Returns the card of a machine that is connected to a network.
+fn card(attachment: &Attachment) -> Card<'_> {
+    Card {
+        file: attachment.tap.as_raw_fd(),
+        device: &attachment.card,
+    }
+}
+
+/// Lets the VMM that is started next inherit the namespaces of its networks, and its cards unless it
+/// opens these itself.
+fn hand_down(attached: &[Attachment], opens_cards: bool) -> std::io::Result<()> {
     for one in attached {
-        for file in std::iter::once(&one.tap).chain(&one.namespaces) {
+        for file in &one.namespaces {
             fcntl_setfd(file, FdFlags::empty())?;
+        }
+        if !opens_cards {
+            fcntl_setfd(&one.tap, FdFlags::empty())?;
         }
     }
     Ok(())
@@ -541,7 +592,7 @@ mod tests {
                         kernel_line: &kernel_line(spec).unwrap(),
                         events: "events",
                         ports: &[],
-                        taps: &[],
+                        cards: &[],
                         program: &program,
                         sandbox: false,
                     },

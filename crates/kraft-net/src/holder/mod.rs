@@ -15,7 +15,7 @@ mod netlink;
 mod outside;
 mod proxy;
 mod server;
-mod tap;
+pub(crate) mod tap;
 mod way_out;
 
 use std::ffi::OsString;

@@ -251,8 +251,9 @@ impl Server {
             let gone = {
                 let mut machines = server.machines.borrow_mut();
                 let ended = machines.get(&machine).is_some_and(ended);
-                ended.then(|| machines.remove(&machine))
+                ended.then(|| machines.remove(&machine)).flatten()
             };
+            server.remove_card(gone.as_ref().and_then(|it| it.active.index));
             server.rename();
             let _ = server.record();
             server.changed.notify_one();

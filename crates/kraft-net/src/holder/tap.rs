@@ -50,9 +50,40 @@ pub(super) fn make() -> io::Result<(File, String)> {
     if made < 0 {
         return Err(io::Error::last_os_error());
     }
+    Ok((file, name_in(&request)))
+}
+
+/// Returns the name of a device.
+pub(crate) fn name(file: &impl AsRawFd) -> io::Result<String> {
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 },
+    };
+    // SAFETY: the request is a whole `ifreq`, which this call writes.
+    #[expect(unsafe_code, reason = "no library knows such devices")]
+    let asked = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNGETIFF, &raw mut request) };
+    if asked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(name_in(&request))
+}
+
+/// Keeps a device when it is closed everywhere, until it is removed.
+pub(crate) fn keep(file: &impl AsRawFd) -> io::Result<()> {
+    let on: libc::c_ulong = 1;
+    // SAFETY: the argument is a number.
+    #[expect(unsafe_code, reason = "no library knows such devices")]
+    let kept = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETPERSIST, on) };
+    if kept < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn name_in(request: &libc::ifreq) -> String {
     let name = request.ifr_name.iter().map(|byte| byte.cast_unsigned());
     let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
-    Ok((file, String::from_utf8_lossy(&name).into_owned()))
+    String::from_utf8_lossy(&name).into_owned()
 }
 
 /// Flags of a device as a request holds them: 16 bits.

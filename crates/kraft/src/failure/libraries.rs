@@ -85,6 +85,10 @@ impl From<kraft_machine::Error> for Failure {
                 ..
             } => Some(format!("`{cure}`")),
             Error::Start {
+                source: StartError::Refused { cure, .. },
+                ..
+            } => cure.clone(),
+            Error::Start {
                 source: StartError::NoProc,
                 ..
             } => Some("mount it: `mount -t proc proc /proc`".to_owned()),

@@ -10,19 +10,26 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel::Guest;
+use kraft_core::kernel::linux64::Loader;
+use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::{Acceleration, MachineSpec};
 use kraft_core::mount::{self, Volume};
 use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity::MIB;
 
+use super::microvm;
 use super::program::FAST_FIRMWARE;
 use crate::driver::Launch;
 use crate::id::Id;
 
-/// Returns QEMU's command line, its program first.
-pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
+/// Returns QEMU's command line, its program first. `loader` is for kernels that are built for
+/// Firecracker; without one, its addresses are left out.
+pub(super) fn argv(
+    launch: &Launch<'_>,
+    fast_firmware: bool,
+    loader: Option<&Loader>,
+) -> Vec<OsString> {
     let spec = launch.spec;
     let mut line = Line(launch.program.iter().map(OsString::from).collect());
     // Its threads get names of their own.
@@ -42,17 +49,22 @@ pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
     channels(&mut line, launch.events);
+    let bus = Bus::of(spec);
     for (index, volume) in spec.volumes.iter().enumerate() {
-        share(&mut line, &mount::tag(index), volume);
+        share(&mut line, bus, &mount::tag(index), volume);
     }
     if spec.networks.is_empty() {
-        user_network(&mut line, launch.id, launch.ports);
+        user_network(&mut line, bus, launch.id, launch.ports);
     }
     for (index, interface) in spec.networks.iter().enumerate() {
         // A preview has no open files; the first would have this number.
         let first = 3 + i32::try_from(index).unwrap_or_default();
-        let tap = launch.taps.get(index).copied().unwrap_or(first);
-        card(&mut line, index, interface, tap);
+        let tap = launch.cards.get(index).map_or(first, |card| card.file);
+        card(&mut line, bus, index, interface, tap);
+    }
+    if spec.boot == BootProtocol::Linux64 {
+        microvm::boot(&mut line.0, loader);
+        return line.0;
     }
     if fast_firmware {
         line.option("-bios", FAST_FIRMWARE);
@@ -97,9 +109,51 @@ impl Line {
     }
 }
 
+/// What devices are connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bus {
+    Pci,
+    /// None: the command line of the kernel has their addresses (`microvm`).
+    Memory,
+}
+
+impl Bus {
+    fn of(spec: &MachineSpec) -> Self {
+        match spec.boot {
+            BootProtocol::Linux64 => Self::Memory,
+            BootProtocol::Multiboot
+            | BootProtocol::Arm64Image
+            | BootProtocol::LinuxBzImage
+            | BootProtocol::Pvh => Self::Pci,
+        }
+    }
+
+    /// Returns the name of a virtio device for it.
+    fn device(self, kind: &str) -> String {
+        match self {
+            Self::Pci => format!("virtio-{kind}-pci"),
+            Self::Memory => format!("virtio-{kind}-device"),
+        }
+    }
+
+    /// Returns an option of a card: no ROM file, because nothing boots from it.
+    fn no_rom(self) -> &'static str {
+        match self {
+            Self::Pci => ",romfile=",
+            Self::Memory => "",
+        }
+    }
+}
+
 /// The board, the processor and how instructions are executed.
 fn processor(line: &mut Line, spec: &MachineSpec) {
     let board = match (spec.arch, spec.acceleration) {
+        (Arch::X86_64, Acceleration::Kvm) if spec.boot == BootProtocol::Linux64 => {
+            microvm::KVM_BOARD
+        }
+        (Arch::X86_64, Acceleration::Tcg) if spec.boot == BootProtocol::Linux64 => {
+            microvm::TCG_BOARD
+        }
         (Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
         (Arch::X86_64, Acceleration::Tcg) => "pc,accel=tcg",
         (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_BOARD,
@@ -117,7 +171,10 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     let more = if without_acpi { ",acpi=off" } else { "" };
     line.option("-machine", format!("{board}{more}"));
     line.option("-cpu", cpu);
-    if spec.arch == Arch::X86_64 {
+    if spec.boot == BootProtocol::Linux64 {
+        // A kernel for Firecracker powers off by the reset line of the keyboard controller.
+        line.option("-device", "isa-debug-exit,iobase=0x64,iosize=1");
+    } else if spec.arch == Arch::X86_64 {
         // Allows the guest to report a panic.
         line.option("-device", "pvpanic");
         // Allows it to end with an exit status. Not at QEMU's default port: Unikraft writes other
@@ -151,7 +208,7 @@ fn channels(line: &mut Line, events: &str) {
 }
 
 /// A shared directory of the host, which the guest mounts by its tag.
-fn share(line: &mut Line, tag: &str, volume: &Volume) {
+fn share(line: &mut Line, bus: Bus, tag: &str, volume: &Volume) {
     // `none` is `passthrough` without the right to change the owners of files.
     // Directories on other file systems inside it get distinct inode numbers by `remap`.
     let mut fsdev = OsString::from(format!("local,id={tag},path="));
@@ -163,25 +220,24 @@ fn share(line: &mut Line, tag: &str, volume: &Volume) {
     line.option("-fsdev", fsdev);
     line.option(
         "-device",
-        format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
+        format!("{},fsdev={tag},mount_tag={tag}", bus.device("9p")),
     );
 }
 
 /// The card of a network: its packets are read from and written to an open file.
-fn card(line: &mut Line, index: usize, interface: &Interface, tap: i32) {
+fn card(line: &mut Line, bus: Bus, index: usize, interface: &Interface, tap: i32) {
     line.option("-netdev", format!("tap,id=net{index},fd={tap}"));
-    let mut device = format!("virtio-net-pci,netdev=net{index}");
+    let mut device = format!("{},netdev=net{index}", bus.device("net"));
     if let Some(mac) = interface.mac {
         // Writing to a string cannot fail.
         let _ = write!(device, ",mac={mac}");
     }
-    // No ROM file: nothing boots from this card.
-    device.push_str(",romfile=");
+    device.push_str(bus.no_rom());
     line.option("-device", device);
 }
 
 /// One network card with all ports, or none.
-fn user_network(line: &mut Line, id: Id, ports: &[PortMapping]) {
+fn user_network(line: &mut Line, bus: Bus, id: Id, ports: &[PortMapping]) {
     if ports.is_empty() {
         return;
     }
@@ -205,10 +261,11 @@ fn user_network(line: &mut Line, id: Id, ports: &[PortMapping]) {
     }
     line.option("-netdev", netdev);
     let [a, b, _] = id.salt();
-    // The prefix is KraftKit's. No ROM file: nothing boots from this card.
+    // The prefix is KraftKit's.
+    let (card, no_rom) = (bus.device("net"), bus.no_rom());
     line.option(
         "-device",
-        format!("virtio-net-pci,netdev=net0,mac=02:b0:b0:{a:02x}:{b:02x}:01,romfile="),
+        format!("{card},netdev=net0,mac=02:b0:b0:{a:02x}:{b:02x}:01{no_rom}"),
     );
 }
 
@@ -228,7 +285,6 @@ fn escaped(path: &Path) -> OsString {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kraft_core::kernel::BootProtocol;
     use kraft_core::platform::Platform;
     use kraft_core::port::Protocol;
 
@@ -270,11 +326,11 @@ mod tests {
             kernel_line: line,
             events: "events",
             ports: &spec.ports,
-            taps: &[],
+            cards: &[],
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
         };
-        let words = argv(&launch, fast_firmware);
+        let words = argv(&launch, fast_firmware, None);
         let mut text = String::new();
         for word in words {
             let word = word.to_string_lossy().into_owned();

@@ -2,6 +2,7 @@
 
 use kraft_core::machine::EndReason;
 
+use super::microvm;
 use crate::driver::Exited;
 use crate::machines::now;
 use crate::record::Ending;
@@ -10,6 +11,12 @@ use crate::record::Ending;
 pub(super) fn ending(exited: &Exited<'_>) -> Option<Ending> {
     let reported = reported(exited);
     let status = exited.status.and_then(|status| status.code());
+    if status == Some(microvm::RESET) && microvm::is_one(exited.dir) {
+        return Some(Ending {
+            at: reported.map_or_else(now, |ending| ending.at),
+            reason: EndReason::PoweredOff,
+        });
+    }
     let code = status.and_then(guest_status);
     let is_loaded = exited.events.is_crash_loaded();
     if let Some(code) = code.filter(|_| is_loaded && exited.dir.read_vmm_log().trim().is_empty()) {

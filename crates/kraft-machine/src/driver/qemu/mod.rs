@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kraft_core::arch::Arch;
-use kraft_core::host::Kvm;
+use kraft_core::host::{Kvm, Limits};
 use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{MachineSpec, MachineState};
 use kraft_core::platform::Platform;
@@ -19,7 +19,8 @@ use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 
 use crate::driver::{
-    Action, Capabilities, ControlError, Driver, Exited, Installed, Launch, ProgramError, Vmm,
+    Action, Capabilities, ControlError, Driver, Exited, Installed, Launch, Origin, ProgramError,
+    Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -31,6 +32,7 @@ mod control;
 mod ending;
 mod events;
 mod firmware;
+mod microvm;
 mod probe;
 mod program;
 mod qmp;
@@ -51,11 +53,16 @@ impl Driver for Qemu {
                 BootProtocol::Arm64Image,
                 BootProtocol::LinuxBzImage,
                 BootProtocol::Pvh,
+                // On its machine `microvm`, by a loader.
+                BootProtocol::Linux64,
             ],
             pause: true,
             event_log: true,
             // The user-mode network forwards from IPv4 addresses only.
             ipv6_ports: false,
+            survives_writes: true,
+            opens_cards: false,
+            limits: Limits::default(),
         }
     }
 
@@ -63,8 +70,8 @@ impl Driver for Qemu {
         program::program(arch, configured)
     }
 
-    fn package(&self, arch: Arch) -> &'static str {
-        program::package(arch)
+    fn origin(&self, arch: Arch) -> Origin {
+        program::origin(arch)
     }
 
     fn find(&self, arch: Arch, configured: Option<&str>) -> Result<Installed, ProgramError> {
@@ -83,12 +90,16 @@ impl Driver for Qemu {
         if let Some(initrd) = &spec.initrd {
             fs::replace_link(&dir.initrd(), initrd)?;
         }
-        Ok(())
+        microvm::prepare(dir, spec)
     }
 
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString> {
         let fast_firmware = program::has_fast_firmware(launch.spec, launch.program);
-        argv::argv(launch, fast_firmware)
+        // The files of a preview may not exist.
+        let loader = microvm::loader(launch.spec, launch.kernel_line)
+            .ok()
+            .flatten();
+        argv::argv(launch, fast_firmware, loader.as_ref())
     }
 
     fn is_vmm(&self, argv: &[Vec<u8>], id: Id) -> bool {

@@ -8,124 +8,35 @@
 //! few seconds it is killed.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::Kvm;
 use kraft_core::machine::Acceleration;
-use kraft_sys::clock;
 use kraft_sys::fs;
-use kraft_sys::lock::Lock;
-use kraft_sys::tool::{self, Tool, ToolError};
-use serde::{Deserialize, Serialize};
+use kraft_sys::tool::{Tool, ToolError};
 
 use super::argv::{KVM_ARM_BOARD, KVM_ARM_CPU, KVM_X86_BOARD, KVM_X86_CPU};
 use super::program;
+use crate::driver::trial::{self, Trial, cannot_try};
 
 /// How long the guest may take. Where KVM works it needs a hundredth of that.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long it is remembered that a guest took longer: the host may have been busy.
-const TIMEOUT_REMEMBERED: Duration = Duration::from_hours(1);
-
-/// A remembered answer with everything it depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Remembered {
-    version: u32,
-    /// The boot of the host.
-    boot: String,
-    /// QEMU's program and first arguments.
-    qemu: Vec<String>,
-    /// Distinguishes one build of the program from another.
-    qemu_file: (u64, u64, i64, u64),
-    answer: Kvm,
-    /// When the answer is no longer valid, in seconds since 1970; `None` for never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires: Option<u64>,
-}
 
 /// Returns the answer that was found since the host was booted, or finds it now.
 pub(super) fn cached(qemu: Vec<String>, arch: Arch, runtime_dir: &Path) -> Kvm {
-    let Some(program) = qemu.first().and_then(|word| tool::locate(word.as_ref())) else {
-        let name = qemu.first().map(String::as_str).unwrap_or_default();
-        return Kvm::Unusable {
-            reason: format!("it cannot be tried without `{name}`"),
-            cure: Some(format!(
-                "Install it: `apt install {}`.",
-                program::package(arch)
-            )),
-        };
+    let trial = Trial {
+        program: qemu,
+        origin: program::origin(arch),
+        file: "probe.json",
+        timeout: TIMEOUT,
     };
-    let Some(key) = key(qemu, &program) else {
-        return cannot_try("QEMU's program cannot be read");
-    };
-    let path = runtime_dir.join("probe.json");
-    if let Some(answer) = load(&path, &key) {
-        tracing::debug!(?answer, "remembered answer about KVM");
-        return answer;
-    }
-    // One at a time: the others find the answer when they get the lock.
-    let locked = fs::create_dir_all(runtime_dir, 0o700).and_then(|()| Lock::exclusive(runtime_dir));
-    let _lock = match locked {
-        Ok(lock) => lock,
-        Err(e) => return cannot_try(&e.to_string()),
-    };
-    if let Some(answer) = load(&path, &key) {
-        return answer;
-    }
-    let began = Instant::now();
-    let answer = try_guest(&key.qemu, arch, Acceleration::Kvm, runtime_dir);
-    let timed_out = answer != Kvm::Works && began.elapsed() >= TIMEOUT;
-    let expires = timed_out.then(|| (clock::now() + TIMEOUT_REMEMBERED).as_secs());
-    tracing::debug!(qemu = ?key.qemu, ?answer, "tried a guest under KVM");
-    let remembered = Remembered {
-        answer,
-        expires,
-        ..key
-    };
-    if let Ok(json) = serde_json::to_vec_pretty(&remembered) {
-        // If it cannot be stored, it is tried again next time.
-        let _ = fs::replace_file(&path, &json);
-    }
-    remembered.answer
-}
-
-fn cannot_try(why: &str) -> Kvm {
-    Kvm::Unusable {
-        reason: format!("it cannot be tried: {why}"),
-        cure: None,
-    }
-}
-
-/// Returns what an answer depends on, with a placeholder for the answer.
-fn key(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
-    let file = std::fs::metadata(program).ok()?;
-    Some(Remembered {
-        version: 1,
-        boot: clock::boot_id(),
-        qemu,
-        qemu_file: (file.dev(), file.ino(), file.mtime(), file.size()),
-        answer: Kvm::Disabled,
-        expires: None,
+    trial.cached(runtime_dir, |qemu| {
+        try_guest(qemu, arch, Acceleration::Kvm, runtime_dir)
     })
-}
-
-/// Loads a remembered answer, if it was found under the same conditions.
-fn load(path: &Path, key: &Remembered) -> Option<Kvm> {
-    let bytes = fs::read_file(path, 1 << 20).ok()?;
-    let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
-    let expected = Remembered {
-        answer: remembered.answer.clone(),
-        expires: remembered.expires,
-        ..key.clone()
-    };
-    let valid = remembered
-        .expires
-        .is_none_or(|expires| clock::now().as_secs() < expires);
-    (valid && remembered == expected).then_some(remembered.answer)
 }
 
 /// A trial guest.
@@ -266,31 +177,8 @@ fn evaluate(guest: &Guest, letters: &[u8], stderr: &[u8], status: Option<ExitSta
             Some(message) => format!("guests do not run: {how}: {message}"),
             None => format!("guests do not run: {how}"),
         },
-        cure: Some(cure(is_virtual())),
+        cure: Some(trial::cure()),
     }
-}
-
-fn cure(is_virtual: bool) -> String {
-    if is_virtual {
-        "This host is itself a virtual machine: have nested virtualization switched on in its \
-         host, or use a host that is not virtual."
-    } else {
-        "Look for messages of kvm in `dmesg`, and switch virtualization on in the firmware's setup."
-    }
-    .to_owned()
-}
-
-/// Returns whether this host is a virtual machine, as far as it shows that.
-fn is_virtual() -> bool {
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let x86 = flags
-        .lines()
-        .find(|line| line.starts_with("flags"))
-        .is_some_and(|line| {
-            line.split_ascii_whitespace()
-                .any(|flag| flag == "hypervisor")
-        });
-    x86 || Path::new("/sys/hypervisor/type").exists()
 }
 
 #[cfg(test)]
@@ -373,39 +261,6 @@ mod tests {
         guests do not run: a trial guest failed after vector instructions and 64-bit registers
         guests do not run: a trial guest hung at once
         ");
-    }
-
-    #[test]
-    fn an_answer_is_remembered_until_a_condition_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("probe.json");
-        let key = super::key(vec!["qemu".to_owned()], Path::new("/bin/sh")).unwrap();
-        assert_eq!(load(&path, &key), None);
-        let works = Remembered {
-            answer: Kvm::Works,
-            ..key.clone()
-        };
-        fs::replace_file(&path, &serde_json::to_vec(&works).unwrap()).unwrap();
-        assert_eq!(load(&path, &key), Some(Kvm::Works));
-        let after_a_boot = Remembered {
-            boot: "another".to_owned(),
-            ..key.clone()
-        };
-        let other_qemu = super::key(vec!["qemu".to_owned()], Path::new("/bin/ls")).unwrap();
-        for (seconds, answer) in [(60, Some(Kvm::Works)), (0, None)] {
-            let expiring = Remembered {
-                expires: Some(clock::now().as_secs() + seconds),
-                ..works.clone()
-            };
-            fs::replace_file(&path, &serde_json::to_vec(&expiring).unwrap()).unwrap();
-            assert_eq!(load(&path, &key), answer);
-        }
-        fs::replace_file(&path, &serde_json::to_vec(&works).unwrap()).unwrap();
-        for other in [after_a_boot, other_qemu] {
-            assert_eq!(load(&path, &other), None);
-        }
-        fs::replace_file(&path, b"{").unwrap();
-        assert_eq!(load(&path, &key), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::MachineSpec;
 use kraft_sys::tool::{self, Tool};
 
-use crate::driver::{Installed, Limitation, ProgramError};
+use crate::driver::{Installed, Limitation, Origin, ProgramError};
 
 /// The oldest version that understands our command line.
 pub(super) const OLDEST: Version = Version(4, 2, 0);
@@ -47,12 +47,12 @@ const fn program_name(arch: Arch) -> &'static str {
     }
 }
 
-/// Returns the Debian package that contains the program.
-pub(super) const fn package(arch: Arch) -> &'static str {
-    match arch {
+/// Returns where the program comes from.
+pub(super) const fn origin(arch: Arch) -> Origin {
+    Origin::Package(match arch {
         Arch::X86_64 => "qemu-system-x86",
         Arch::Arm64 | Arch::Arm => "qemu-system-arm",
-    }
+    })
 }
 
 /// Finds the QEMU for an architecture and checks its version.
@@ -61,7 +61,7 @@ pub(super) fn find(arch: Arch, configured: Option<&str>) -> Result<Installed, Pr
     let name = words.first().cloned().unwrap_or_default();
     let path = tool::locate(name.as_ref()).ok_or_else(|| ProgramError::NotFound {
         program: name,
-        package: package(arch),
+        origin: origin(arch),
     })?;
     let program = path.display().to_string();
     let output = Tool::new(&path)
@@ -87,6 +87,7 @@ pub(super) fn find(arch: Arch, configured: Option<&str>) -> Result<Installed, Pr
             vmm: "QEMU",
             version: version.to_string(),
             oldest: OLDEST.to_string(),
+            why: "older ones do not know the options that kraft uses",
         }),
         Some(version) => Ok(Installed {
             program: path,
@@ -241,7 +242,10 @@ mod tests {
             "{other}"
         );
         let old = error("echo QEMU emulator version 4.1.9").to_string();
-        assert_eq!(old, "QEMU 4.1.9 is too old: 4.2.0 or newer is needed");
+        assert_eq!(
+            old,
+            "QEMU 4.1.9 is too old: 4.2.0 or newer is needed (older ones do not know the options that kraft uses)"
+        );
     }
 
     #[test]

@@ -17,10 +17,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::driver::socket;
 
 /// The maximal length of a line in bytes.
 const MAX_LINE: usize = 1 << 20;
@@ -90,7 +90,10 @@ impl Qmp {
     pub(super) fn connect(path: &Path, limit: Duration) -> Result<Self, QmpError> {
         let deadline = Instant::now() + limit;
         let mut qmp = Self {
-            stream: connect_socket(path, deadline, limit)?,
+            stream: socket::connect(path, deadline).map_err(|e| match e.kind() {
+                io::ErrorKind::TimedOut => QmpError::Timeout(limit),
+                _ => QmpError::Io(e),
+            })?,
             received: Vec::new(),
             last_id: 0,
             limit,
@@ -218,33 +221,6 @@ fn refused(command: &str, refusal: &Refusal) -> QmpError {
         command: command.to_owned(),
         class: refusal.class.clone(),
         description: refusal.desc.clone(),
-    }
-}
-
-/// Connects without waiting for a listener that does not accept.
-fn connect_socket(path: &Path, deadline: Instant, limit: Duration) -> Result<UnixStream, QmpError> {
-    let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
-    loop {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )
-        .map_err(io::Error::from)?;
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => {
-                let stream = UnixStream::from(socket);
-                stream.set_nonblocking(false)?;
-                return Ok(stream);
-            }
-            // The queue is full: it serves another client.
-            Err(Errno::AGAIN) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(Errno::AGAIN) => return Err(QmpError::Timeout(limit)),
-            Err(e) => return Err(QmpError::Io(e.into())),
-        }
     }
 }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kraft_core::arch::Arch;
-use kraft_core::host::Kvm;
+use kraft_core::host::{Kvm, Limits};
 use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
 use kraft_machine::driver::{
-    self, Action, Capabilities, ControlError, Driver, Installed, Launch, ProgramError, Vmm,
+    self, Action, Capabilities, ControlError, Driver, Installed, Launch, Origin, ProgramError, Vmm,
 };
 use kraft_machine::{EventLog, Id, MachineDir, StateChange, VmmEvent};
 use kraft_sys::fs;
@@ -53,6 +53,9 @@ impl Driver for Script {
             pause: self.pause,
             event_log: true,
             ipv6_ports: true,
+            survives_writes: true,
+            opens_cards: false,
+            limits: Limits::default(),
         }
     }
 
@@ -61,8 +64,8 @@ impl Driver for Script {
         vec![configured.unwrap_or(usual).to_owned()]
     }
 
-    fn package(&self, _: Arch) -> &'static str {
-        "script"
+    fn origin(&self, _: Arch) -> Origin {
+        Origin::Package("script")
     }
 
     fn find(&self, arch: Arch, configured: Option<&str>) -> Result<Installed, ProgramError> {
@@ -70,7 +73,7 @@ impl Driver for Script {
         if !Path::new(&program).is_file() {
             return Err(ProgramError::NotFound {
                 program,
-                package: self.package(arch),
+                origin: self.origin(arch),
             });
         }
         Ok(Installed {

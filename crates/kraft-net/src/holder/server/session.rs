@@ -32,8 +32,9 @@ struct Prepared {
     address: Ipv4Addr,
     ports: Vec<PortMapping>,
     others: Vec<String>,
-    /// The name of its card's device.
+    /// The name of its card's device, and its index.
     card: String,
+    index: Option<u32>,
     published: Vec<Task>,
 }
 
@@ -43,15 +44,22 @@ impl Server {
         self.sessions.set(self.sessions.get() + 1);
         let server = self.clone();
         tokio::task::spawn_local(async move {
+            let mut prepared = None;
             // A broken connection is that of a process that was killed.
-            let _ = server.session(stream).await;
+            let _ = server.session(stream, &mut prepared).await;
+            if let Some(Prepared { index, .. }) = prepared {
+                server.remove_card(index);
+            }
             server.sessions.set(server.sessions.get().saturating_sub(1));
             server.changed.notify_one();
         });
     }
 
-    async fn session(self: &Rc<Self>, mut stream: UnixStream) -> io::Result<()> {
-        let mut prepared = None;
+    async fn session(
+        self: &Rc<Self>,
+        mut stream: UnixStream,
+        prepared: &mut Option<Prepared>,
+    ) -> io::Result<()> {
         while let Some(ask) = read(&mut stream).await? {
             match ask {
                 Ask::Attach {
@@ -70,6 +78,7 @@ impl Server {
                         ports,
                         others,
                         card: String::new(),
+                        index: None,
                         published: Vec::new(),
                     };
                     match self.attach(asked).await {
@@ -77,8 +86,10 @@ impl Server {
                             let user = self.namespaces.user.iter().map(AsFd::as_fd);
                             let mut files = vec![card.as_fd(), self.namespaces.network.as_fd()];
                             files.extend(user);
+                            // Also where no process takes the answer, the card is removed.
+                            let index = prepared.replace(ready).and_then(|before| before.index);
                             answer(&stream, &Answer::Attached, &files).await?;
-                            prepared = Some(ready);
+                            self.remove_card(index);
                         }
                         Err(failed) => answer(&stream, &failed, &[]).await?,
                     }
@@ -93,6 +104,7 @@ impl Server {
                             ports: ready.ports,
                             others: ready.others,
                             card: Some(ready.card),
+                            index: ready.index,
                             vmm,
                         };
                         self.serve_machine(active, ready.published);
@@ -126,7 +138,14 @@ impl Server {
         let _ = self.settled.subscribe().wait_for(|it| *it).await;
         // An earlier run of the same machine, whose end was not noticed yet.
         let ended = |it: &Running| !it.active.vmm.is_alive();
-        self.machines.borrow_mut().retain(|_, it| !ended(it));
+        let left: Vec<_> = {
+            let mut machines = self.machines.borrow_mut();
+            let left = machines.extract_if(.., |_, it| ended(it));
+            left.map(|(_, it)| it.active.index).collect()
+        };
+        for index in left {
+            self.remove_card(index);
+        }
         for port in &asked.ports {
             let mut published = proxy::publish(&self.outside, port, asked.address);
             // That of the earlier run closes when its task is next looked at.
@@ -144,16 +163,24 @@ impl Server {
                     why: why_closed(&error),
                 })?);
         }
-        let card = || -> io::Result<(File, String)> {
+        let card = || -> io::Result<(File, String, u32)> {
             let (card, name) = tap::make()?;
             let mut netlink = self.netlink.borrow_mut();
             let index = netlink.index(&name)?.ok_or(ErrorKind::NotFound)?;
             netlink.start(index, Some(self.bridge))?;
-            Ok((card, name))
+            Ok((card, name, index))
         };
-        let (card, name) = card().map_err(|error| failed(&error))?;
+        let (card, name, index) = card().map_err(|error| failed(&error))?;
         asked.card = name;
+        asked.index = Some(index);
         Ok((card, asked))
+    }
+
+    /// Removes the card of a machine that has ended. Most are gone: they end with what has them open.
+    pub(super) fn remove_card(&self, index: Option<u32>) {
+        if let Some(index) = index {
+            let _ = self.netlink.borrow_mut().remove(index);
+        }
     }
 
     /// Connects to a port of a machine that runs.

@@ -1,0 +1,206 @@
+//! Configures a Firecracker and starts its guest.
+
+use std::time::{Duration, Instant};
+
+use kraft_core::machine::MachineSpec;
+use kraft_core::quantity::MIB;
+use kraft_sys::process::Process;
+
+use super::api::{Api, ApiError};
+use super::events::{self, Event};
+use super::request::{
+    Action, BootSource, Entropy, Logger, MachineConfig, NetworkInterface, Request,
+};
+use super::{ending, faults};
+use crate::driver::{BootError, Launch, Vmm};
+
+/// The maximal number of processors of a guest.
+pub(super) const MOST_CPUS: u32 = 32;
+
+/// The maximal length of a kernel command line in bytes: 2048, without the devices that Firecracker
+/// adds (`virtio_mmio.device=4K@0xd0000000:5`), at most four of them.
+pub(super) const LONGEST_LINE: usize = 2048 - 4 * 48;
+
+/// How long it is watched after the start of the guest: if KVM cannot run guests, it exits at once.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// How long one request may take: the memory of the guest is allocated, and its kernel loaded.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Configures it, and starts the guest.
+pub(super) fn boot(vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Result<(), BootError> {
+    let mut api = connect(vmm, deadline)?;
+    for request in requests(launch) {
+        api.send(&request).map_err(|error| failed(error, vmm))?;
+    }
+    let process = Process::open(vmm.process)?;
+    let exited = match process {
+        Some(process) => process.wait(Some(WATCH))?,
+        None => true,
+    };
+    if exited && ending::failed(vmm.dir) {
+        return Err(BootError::Exited);
+    }
+    Ok(events::append(vmm.dir, Event::Ready)?)
+}
+
+/// Connects to a Firecracker that is about to open its socket.
+fn connect(vmm: &Vmm<'_>, deadline: Instant) -> Result<Api, BootError> {
+    let mut step = Duration::from_millis(1);
+    loop {
+        let error = match Api::connect(vmm.dir, REQUEST_TIMEOUT) {
+            Ok(api) => return Ok(api),
+            Err(error) => error,
+        };
+        let exited = match Process::open(vmm.process)? {
+            Some(process) => process.wait(Some(step))?,
+            None => true,
+        };
+        if exited {
+            return Err(BootError::Exited);
+        }
+        if Instant::now() > deadline {
+            return Err(match error {
+                ApiError::Io(error) => BootError::System(error),
+                _ => BootError::Slow,
+            });
+        }
+        step = (step * 2).min(Duration::from_millis(8));
+    }
+}
+
+/// Returns the requests that make a machine, in order. Pure.
+fn requests<'a>(launch: &Launch<'a>) -> Vec<Request<'a>> {
+    let spec: &'a MachineSpec = launch.spec;
+    let mut requests = vec![
+        Request::MachineConfig(MachineConfig {
+            vcpu_count: spec.cpus,
+            mem_size_mib: spec.memory / MIB,
+        }),
+        Request::BootSource(BootSource {
+            kernel_image_path: "kernel",
+            initrd_path: spec.initrd.is_some().then_some("initrd"),
+            boot_args: launch.kernel_line,
+        }),
+    ];
+    for (index, (interface, card)) in spec.networks.iter().zip(launch.cards).enumerate() {
+        requests.push(Request::NetworkInterface(NetworkInterface {
+            iface_id: format!("eth{index}"),
+            host_dev_name: card.device,
+            guest_mac: interface.mac.map(|mac| mac.to_string()),
+        }));
+    }
+    requests.push(Request::Entropy(Entropy {}));
+    // From here on no request holds anything secret, and its messages say how a guest ended.
+    requests.push(Request::Logger(Logger { level: "Info" }));
+    requests.push(Request::Action(Action::InstanceStart));
+    requests
+}
+
+fn failed(error: ApiError, vmm: &Vmm<'_>) -> BootError {
+    match error {
+        ApiError::Refused { request, message } => {
+            tracing::debug!(request, message, "Firecracker refused a request");
+            let fault = faults::translate(&message);
+            BootError::Refused {
+                why: fault.why,
+                cure: fault.cure.map(str::to_owned),
+            }
+        }
+        ApiError::Timeout(_) => BootError::Slow,
+        // It may exit because of a request.
+        _ if !vmm.process.is_alive() => BootError::Exited,
+        ApiError::Closed => BootError::Refused {
+            why: "Firecracker closed the connection to its API".to_owned(),
+            cure: None,
+        },
+        ApiError::Io(error) => BootError::System(error),
+        ApiError::Invalid(_) => BootError::Refused {
+            why: error.to_string(),
+            cure: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kraft_core::arch::Arch;
+    use kraft_core::kernel::{BootProtocol, Guest};
+    use kraft_core::machine::Acceleration;
+    use kraft_core::net::Interface;
+    use kraft_core::platform::Platform;
+
+    use super::*;
+    use crate::driver::Card;
+    use crate::id::Id;
+
+    fn spec() -> MachineSpec {
+        MachineSpec {
+            name: None,
+            arch: Arch::X86_64,
+            platform: Platform::Firecracker,
+            origin: "kernel://k".to_owned(),
+            kernel: "/k".into(),
+            boot: BootProtocol::Linux64,
+            guest: Guest::Unikraft,
+            initrd: Some("/root.cpio".into()),
+            mounts_initrd: false,
+            kernel_args: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            memory: 64 * MIB,
+            cpus: 2,
+            ports: Vec::new(),
+            networks: vec![Interface {
+                mac: Some("02:b0:b0:00:00:05".parse().unwrap()),
+                ..Interface::parse("my-net").unwrap()
+            }],
+            volumes: Vec::new(),
+            acceleration: Acceleration::Kvm,
+            remove_when_ended: false,
+            lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+            stdin: false,
+            tty: false,
+        }
+    }
+
+    #[test]
+    fn a_machine_is_a_request_per_resource_and_the_log_is_raised_after_the_secrets() {
+        let spec = spec();
+        let program = ["firecracker".to_owned()];
+        let launch = Launch {
+            id: Id::nil(),
+            spec: &spec,
+            kernel_line: "k env.vars=[ \"TOKEN=secret\" ] -- a",
+            events: "events",
+            ports: &[],
+            cards: &[Card {
+                file: 5,
+                device: "if0",
+            }],
+            program: &program,
+            sandbox: false,
+        };
+        let shown: Vec<String> = requests(&launch)
+            .iter()
+            .map(|request| {
+                let (method, path) = request.line();
+                format!(
+                    "{method} {path} {}",
+                    String::from_utf8_lossy(&request.body())
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        PUT /machine-config {"vcpu_count":2,"mem_size_mib":64}
+        PUT /boot-source {"kernel_image_path":"kernel","initrd_path":"initrd","boot_args":"k env.vars=[ \"TOKEN=secret\" ] -- a"}
+        PUT /network-interfaces/eth0 {"iface_id":"eth0","host_dev_name":"if0","guest_mac":"02:b0:b0:00:00:05"}
+        PUT /entropy {}
+        PUT /logger {"level":"Info"}
+        PUT /actions {"action_type":"InstanceStart"}
+        "#);
+    }
+}
