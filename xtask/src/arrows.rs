@@ -91,7 +91,11 @@ const PICTURE: &[(&str, &[&str])] = &[
         ],
     ),
     ("kraft-cloud-emulator", &[]),
-    ("kraft-e2e", &["kraft-cloud-emulator"]),
+    ("kraft-firecracker-emulator", &["kraft-core"]),
+    (
+        "kraft-e2e",
+        &["kraft-cloud-emulator", "kraft-firecracker-emulator"],
+    ),
     ("xtask", &["kraft", "kraft-core"]),
 ];
 

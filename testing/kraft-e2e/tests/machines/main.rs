@@ -5,6 +5,7 @@ mod boot;
 mod compose;
 mod console;
 mod demo;
+mod firecracker;
 mod helpers;
 mod kvm;
 mod lifecycle;
