@@ -30,10 +30,14 @@ impl<'a> Few<'a> {
         few
     }
 
-    /// Returns whether it is one of them.
-    pub(super) fn contains(&self, digits: &[u8]) -> bool {
+    /// Returns the one that is equal.
+    pub(super) fn get(&self, digits: &[u8]) -> Option<&'a [u8]> {
         let start = start(digits).and_then(|start| self.starts.get(start));
-        start == Some(&true) && self.digits.contains(digits)
+        if start == Some(&true) {
+            self.digits.get(digits).copied()
+        } else {
+            None
+        }
     }
 }
 
@@ -87,10 +91,15 @@ mod tests {
             let few = Few::of([wanted.as_bytes()]);
             for other in 0..=255 {
                 let other = format!("{other:02x}0123456789abcd");
-                assert_eq!(few.contains(other.as_bytes()), other == wanted, "{other}");
+                assert_eq!(
+                    few.get(other.as_bytes()).is_some(),
+                    other == wanted,
+                    "{other}"
+                );
             }
-            assert!(!few.contains(wanted[..15].as_bytes()) && !few.contains(b"0"));
+            assert_eq!(few.get(wanted.as_bytes()), Some(wanted.as_bytes()));
+            assert_eq!(few.get(wanted[..15].as_bytes()).or(few.get(b"0")), None);
         }
-        assert!(!Few::of([]).contains(b"00"));
+        assert_eq!(Few::of([]).get(b"00"), None);
     }
 }

@@ -23,10 +23,12 @@ mod collect;
 mod digits;
 mod ingest;
 mod lease;
+mod lines;
 mod names;
 mod positions;
 mod references;
 mod seal;
+mod search;
 mod state;
 
 use std::io::{self, Read};
@@ -39,8 +41,9 @@ use kraft_sys::lock::Lock;
 use kraft_sys::{clock, fs};
 
 use self::lease::{Later, LayoutLease};
+use self::lines::Line;
 use self::names::Change;
-use self::references::{Additions, Line};
+use self::references::Additions;
 use super::{Blobs, Error, Expect, Lease, ListingCache, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;

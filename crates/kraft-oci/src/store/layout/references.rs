@@ -15,84 +15,25 @@
 //! Lines of documents without a name count for nothing. Nothing is lost with the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kraft_core::reference::Digest;
 use kraft_sys::amend::Version;
 use kraft_sys::fs;
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memmem};
 
-use super::super::reach::{mentioned, parts};
-use super::super::{Blobs, Error};
-use super::digits::{Digits, Few};
+use super::super::Error;
+use super::digits::Digits;
+use super::lines::{LARGEST, Line, RECENT, SHORT, lines, short};
 use super::names::{Text, named};
 use super::positions::Positions;
 use super::seal;
-use crate::image::{Descriptor, media};
+use super::search::search;
+use crate::image::Descriptor;
 
-/// Maximum size of the file in bytes: that of some 100 000 names.
-const LARGEST: u64 = 256 << 20;
-/// Bytes at the end of the file that count as recent.
-const RECENT: u64 = 64 << 10;
 /// The end of a line that was cut short.
 const BROKEN: &str = "?\n";
-/// Digits of a digest that stand for a blob.
-const SHORT: usize = 16;
-/// Documents that are looked for in the names before all names are compared with all lines.
-const FEW: usize = 16;
-/// Bytes that may be added to the file before it is written again, whatever its size.
-const SPARE: usize = 64 << 10;
-
-/// A line of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    text: String,
-    /// The blobs in it.
-    blobs: Vec<Digest>,
-}
-
-impl Line {
-    /// Follows a document to everything that belongs to it.
-    pub(super) fn of(blobs: &dyn Blobs, target: &Descriptor) -> Result<Self, Error> {
-        let mut line = Self {
-            text: target.digest.hex().to_owned(),
-            blobs: Vec::new(),
-        };
-        match parts(blobs, target) {
-            Ok(parts) => {
-                for part in parts {
-                    let absent = part.stored.is_none() && media::is_document(&part.blob.media_type);
-                    line.add(part.blob.digest, absent);
-                }
-            }
-            Err(Error::Document { .. }) => {
-                for (digest, _) in mentioned(blobs, target)? {
-                    line.add(digest, false);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        line.text.push('\n');
-        Ok(line)
-    }
-
-    fn add(&mut self, blob: Digest, absent: bool) {
-        self.text.push_str(if absent { " !" } else { " " });
-        self.text.push_str(short(&blob));
-        self.blobs.push(blob);
-    }
-
-    /// Returns the blobs.
-    pub(super) fn blobs(&self) -> &[Digest] {
-        &self.blobs
-    }
-}
-
-/// Returns the digits that stand for a blob.
-fn short(blob: &Digest) -> &str {
-    blob.hex().get(..SHORT).unwrap_or_default()
-}
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("references")
@@ -204,52 +145,6 @@ pub(super) fn are_bloated(dir: &Path) -> bool {
     size(&path(dir)) > 8 * size(&dir.join("index.json")) + (1 << 20)
 }
 
-/// Returns those of some blobs that names lead to, by a search for them; `None` if that needs a
-/// comparison of all lines with all names. `mentions` says whether a name leads to a target, by its
-/// digits.
-fn search(
-    text: &[u8],
-    names: Option<Version>,
-    mentions: impl Fn(&[u8]) -> io::Result<bool>,
-    blobs: &BTreeSet<Digest>,
-) -> Option<HashSet<Digest>> {
-    if !seal::holds(text, names) || has_grown(text) {
-        return None;
-    }
-    let wanted = Few::of(blobs.iter().map(|blob| short(blob).as_bytes()));
-    let mut used = Digits::default();
-    let mut looked_up: HashMap<&[u8], bool> = HashMap::new();
-    // One pass for all of them: a search for each takes longer.
-    for (target, entries) in lines(text) {
-        for (digits, absent) in entries {
-            if !wanted.contains(digits) || (used.contains(digits) && !absent) {
-                continue;
-            }
-            let is_named = match looked_up.get(target) {
-                Some(is_named) => *is_named,
-                None if looked_up.len() >= FEW => return None,
-                None => mentions(target).ok()?,
-            };
-            looked_up.insert(target, is_named);
-            match (is_named, absent) {
-                // It has arrived since.
-                (true, true) => return None,
-                (true, false) => drop(used.insert(digits)),
-                (false, _) => {}
-            }
-        }
-    }
-    let blobs = blobs
-        .iter()
-        .filter(|blob| used.contains(short(blob).as_bytes()));
-    Some(blobs.cloned().collect())
-}
-
-/// Returns whether so much was added to the file that it should be written again.
-fn has_grown(text: &[u8]) -> bool {
-    text.len() > 2 * seal::base(text) + SPARE
-}
-
 /// What the lines of named documents say of some blobs.
 #[derive(Debug, Default)]
 struct Lookup<'a> {
@@ -283,47 +178,6 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// Returns the whole lines of the file: the target, and what belongs to it.
-fn lines(mut text: &[u8]) -> impl Iterator<Item = (&[u8], Entries<'_>)> {
-    std::iter::from_fn(move || {
-        loop {
-            let (line, rest) = text.split_at_checked(memchr(b'\n', text)?)?;
-            text = rest.get(1..).unwrap_or_default();
-            if let Some((target, entries)) = line.split_at_checked(64)
-                && is_whole(entries)
-            {
-                return Some((target, Entries(entries)));
-            }
-        }
-    })
-}
-
-/// Returns whether nothing is missing at the end of a line that was written in one piece: only the end
-/// can be.
-fn is_whole(entries: &[u8]) -> bool {
-    let last = memrchr(b' ', entries).and_then(|at| entries.get(at..));
-    matches!(last, Some([b' ', b'!', digits @ ..] | [b' ', digits @ ..]) if digits.len() == SHORT)
-}
-
-/// The blobs in a line, each behind a blank: 16 digits, and whether it was absent.
-#[derive(Clone, Debug)]
-struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a [u8], bool);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (absent, digits) = match self.0 {
-            [b' ', b'!', digits @ ..] => (true, digits),
-            [b' ', digits @ ..] => (false, digits),
-            _ => return None,
-        };
-        let (digits, rest) = digits.split_at_checked(SHORT)?;
-        self.0 = rest;
-        Some((digits, absent))
-    }
-}
-
 /// Returns those of some blobs that names lead to, and makes the lines that are missing.
 ///
 /// Errors: [`Error::Unsure`] if a document that must be followed is damaged.
@@ -332,17 +186,20 @@ pub(super) fn used(
     blobs: &BTreeSet<Digest>,
 ) -> Result<HashSet<Digest>, Error> {
     let dir = layout.dir();
-    let text = read(dir);
+    let file = path(dir);
     if let Some(names) = Positions::open(dir) {
         let mentions = |target: &[u8]| names.mentions(target);
-        if let Some(used) = search(&text, Some(names.version()), mentions, blobs) {
+        if let Some(used) = search(&file, names.version(), mentions, blobs) {
             return Ok(used);
         }
     }
+    let text = read(dir);
     let mut index = Text::load(dir)?;
-    if seal::holds(&text, index.version()) {
+    if let Some(version) = index.version()
+        && seal::holds(&text, Some(version))
+    {
         let mentions = |target: &[u8]| Ok(index.mentions(target));
-        if let Some(used) = search(&text, index.version(), mentions, blobs) {
+        if let Some(used) = search(&file, version, mentions, blobs) {
             return Ok(used);
         }
     } else {
@@ -365,7 +222,7 @@ pub(super) fn used(
         lookup.used.contains(short(blob).as_bytes()) || found.contains(short(blob))
     };
     let used = blobs.iter().filter(is_used).cloned().collect();
-    if text.is_empty() || has_grown(&text) {
+    if text.is_empty() || seal::has_grown(&text) {
         // The file is a cache: where it cannot be written, the lines are made again the next time.
         let _ = rewrite(dir, &text, &index, &named, &made);
     } else {

@@ -14,15 +14,19 @@ use kraft_sys::amend::Version;
 use memchr::{memchr, memrchr};
 
 /// The byte that seals begin with, and no other line contains.
-const MARK: u8 = b'=';
+pub(super) const MARK: u8 = b'=';
+/// Bytes that may be added to a file before it is written again, whatever its size.
+const SPARE: u64 = 64 << 10;
 /// The length of a seal in bytes, with its line break.
 const LENGTH: usize = 1 + Version::TEXT + 1 + 8 + 1;
 
 /// A seal.
 #[derive(Debug, PartialEq, Eq)]
-struct Seal {
-    names: Version,
-    file: u32,
+pub(super) struct Seal {
+    /// The version of `index.json`.
+    pub(super) names: Version,
+    /// The CRC of what is before it.
+    pub(super) file: u32,
 }
 
 impl Seal {
@@ -44,7 +48,7 @@ impl Seal {
 }
 
 /// Returns the last seal of a text, and where it is.
-fn last(text: &[u8]) -> Option<(usize, Seal)> {
+pub(super) fn last(text: &[u8]) -> Option<(usize, Seal)> {
     let mut end = text.len();
     loop {
         end = memrchr(MARK, text.get(..end)?)?;
@@ -83,10 +87,16 @@ pub(super) fn next(end: &[u8], all: bool, names: Version) -> Option<String> {
     Some(Seal { names, file }.line())
 }
 
-/// Returns how many bytes a file had when it was last written as a whole, with a seal behind all
-/// lines; 0 if it has no seal.
-pub(super) fn base(text: &[u8]) -> usize {
-    memchr(MARK, text).unwrap_or(0)
+/// Returns whether so much was added to a file that it should be written again.
+pub(super) fn has_grown(text: &[u8]) -> bool {
+    let base = memchr(MARK, text).unwrap_or(0);
+    is_grown(text.len() as u64, base as u64)
+}
+
+/// Returns whether a file of this length, whose first seal is at `base`, has grown too much. It had no
+/// other bytes before it when it was last written as a whole; 0 if it has no seal.
+pub(super) fn is_grown(length: u64, base: u64) -> bool {
+    length > 2 * base + SPARE
 }
 
 #[cfg(test)]
@@ -114,12 +124,21 @@ mod tests {
         let end = file[2..].to_vec();
         file.extend(next(&end, false, version(2)).unwrap().into_bytes());
         assert!(holds(&file, 2) && is_intact(&file));
-        assert_eq!(base(&file), 4);
         for at in 0..4 + LENGTH + 4 {
             let mut spoilt = file.clone();
             spoilt[at] ^= 1;
             assert!(!is_intact(&spoilt), "{at}");
         }
+    }
+
+    #[test]
+    fn a_file_is_written_again_when_it_has_doubled() {
+        let mut file = vec![b'x'; 1 << 20];
+        file.extend(next(&file, true, version(1)).unwrap().into_bytes());
+        file.resize(file.len() + (1 << 20), b'y');
+        assert!(!has_grown(&file));
+        file.resize(file.len() + (64 << 10), b'y');
+        assert!(has_grown(&file) && !has_grown(b"line\n"));
     }
 
     #[test]
@@ -134,6 +153,5 @@ mod tests {
         assert!(!holds(seal.to_uppercase().as_bytes(), 0xabc));
         assert!(!super::holds(b"", None) && is_intact(b""));
         assert_eq!(next(b"line\n", false, version(1)), None);
-        assert_eq!(base(b"line\n"), 0);
     }
 }
