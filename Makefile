@@ -33,6 +33,9 @@ FEATURES = $$(compgen -G 'runtime/build/*.xz' >/dev/null && echo --features kraf
 # selection, each crate of the workspace and half of its dependencies are compiled again.
 ALL = --workspace --example monitor --locked
 
+# The processors of this host, and at least four.
+TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
+
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
 .PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run conformance conformance-run fuzz install setup guests runtime build
@@ -53,13 +56,21 @@ test: ## Install what is missing and run every test
 	@$(AS_OWNER) $(MAKE) test-run
 
 # `cargo test` builds target/debug/kraft, too; without KRAFT_BIN, the tests of kraft-e2e build it with other features.
+# Tests wait for guests, registries and time limits as much as they compute: those of the kernel run beside the
+# others, whose output is shown first.
 test-run: guests runtime
 	@echo "make: running the tests"
 	@$(RUST); { \
 		failed=0; \
 		export KRAFT_BIN=$(CURDIR)/target/debug/kraft; \
+		export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$(TESTS_AT_ONCE)}; \
+		output=$$(mktemp); \
+		(cd runtime && exec cargo test --locked --no-fail-fast) >"$$output" 2>&1 & \
+		kernel=$$!; \
+		trap 'kill "$$kernel" 2>/dev/null; rm -f "$$output"' EXIT; \
 		cargo test --workspace --locked --no-fail-fast $(FEATURES) || failed=1; \
-		(cd runtime && cargo test --locked --no-fail-fast) || failed=1; \
+		wait "$$kernel" || failed=1; \
+		cat "$$output"; \
 		exit $$failed; \
 	} 2>&1 | scripts/sum-up-tests.sh
 
