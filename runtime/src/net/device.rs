@@ -13,12 +13,12 @@ use bitflags::bitflags;
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
 use super::{pieces, stack};
 use crate::abi::errno::{Errno, Result};
 use crate::random;
-use crate::virtio::{Interrupts, MachineMemory};
+use crate::virtio::{DeviceTransport, Interrupts, MachineMemory};
 
 /// Packets in each direction that the device and the kernel exchange.
 const QUEUE: usize = 128;
@@ -65,7 +65,7 @@ impl Received {
 /// The driver of a network card.
 #[expect(clippy::vec_box, reason = "the device knows where buffers are")]
 pub struct Card {
-    transport: SomeTransport<'static>,
+    transport: DeviceTransport,
     address: [u8; 6],
     receive_queue: VirtQueue<MachineMemory, QUEUE>,
     send_queue: VirtQueue<MachineMemory, QUEUE>,
@@ -95,7 +95,7 @@ impl Interrupts for Acknowledge {
 }
 
 /// Starts the driver of a network device.
-pub fn start(mut transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
+pub fn start(mut transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
     let features = transport.begin_init(Features::all());
     let address = if features.contains(Features::ADDRESS) {
         transport.read_config_space(0).ok()?

@@ -3,8 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use virtio_drivers::transport::SomeTransport;
-
+use super::DeviceTransport;
 use super::request::{Exchange, RequestQueue};
 use crate::random;
 
@@ -12,7 +11,7 @@ use crate::random;
 const BYTES: usize = 64;
 
 /// Mixes random bytes of the device into those of the kernel; the device is not used again.
-pub fn start(transport: SomeTransport<'static>) {
+pub fn start(transport: DeviceTransport) {
     let Ok(mut queue) = RequestQueue::new(transport) else {
         return;
     };
@@ -26,4 +25,7 @@ pub fn start(transport: SomeTransport<'static>) {
             random::add_entropy(u64::from_le_bytes(word));
         }
     }
+    // Its memory stays the device's: Firecracker looks at the queues when a machine is resumed, and
+    // does not reset this device.
+    core::mem::forget(queue);
 }

@@ -3,13 +3,16 @@
 mod entropy;
 pub mod pci;
 pub mod request;
+mod transport;
+
+pub use transport::DeviceTransport;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ptr::NonNull;
 
-use virtio_drivers::transport::{DeviceType, SomeTransport, Transport};
+use virtio_drivers::transport::{DeviceType, Transport};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 use crate::arch::{self, PHYSICAL};
@@ -19,7 +22,7 @@ use crate::sync::Global;
 /// A device that the machine has.
 pub struct VirtioDevice {
     /// How it is reached.
-    pub transport: SomeTransport<'static>,
+    pub transport: DeviceTransport,
     /// Its interrupt.
     pub line: u32,
 }

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use bitflags::bitflags;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::MachineMemory;
+use super::{DeviceTransport, MachineMemory};
 use crate::abi::errno::{Errno, Result};
 use crate::arch;
 
@@ -28,7 +28,7 @@ bitflags! {
 
 /// The only queue of a device.
 pub struct RequestQueue {
-    transport: SomeTransport<'static>,
+    transport: DeviceTransport,
     queue: VirtQueue<MachineMemory, QUEUE_SIZE>,
     is_dead: bool,
 }
@@ -46,7 +46,7 @@ impl RequestQueue {
     ///
     /// # Errors
     /// `EIO` if it does not work as it should.
-    pub fn new(mut transport: SomeTransport<'static>) -> Result<RequestQueue> {
+    pub fn new(mut transport: DeviceTransport) -> Result<RequestQueue> {
         transport.begin_init(Features::VERSION_1 | Features::MOUNT_TAG);
         let mut queue =
             VirtQueue::new(&mut transport, QUEUE, false, false).map_err(|_| Errno::IO)?;
@@ -60,7 +60,7 @@ impl RequestQueue {
     }
 
     /// The device's configuration.
-    pub fn transport(&self) -> &SomeTransport<'static> {
+    pub fn transport(&self) -> &DeviceTransport {
         &self.transport
     }
 

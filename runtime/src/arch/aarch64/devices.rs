@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::{Cam, Command, ConfigurationAccess, MmioCam, PciRoot};
@@ -44,7 +43,7 @@ fn named_devices(tree: &DeviceTree<'_>) -> Vec<VirtioDevice> {
             unsafe { MmioTransport::new(header, length) }.ok();
         if let Some(transport) = transport {
             devices.push(VirtioDevice {
-                transport: SomeTransport::from(transport),
+                transport: transport.into(),
                 line,
             });
         }

@@ -4,7 +4,6 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
@@ -144,7 +143,7 @@ fn named_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
             unsafe { MmioTransport::new(header, 0x200) }.ok();
         if let Some(transport) = transport {
             devices.push(VirtioDevice {
-                transport: SomeTransport::from(transport),
+                transport: transport.into(),
                 line,
             });
         }

@@ -15,13 +15,13 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
 use super::Node;
 use crate::abi::errno::{Errno, Result};
 use crate::sync::Global;
-use crate::virtio::Interrupts;
 use crate::virtio::request::RequestQueue;
+use crate::virtio::{DeviceTransport, Interrupts};
 use client::Client;
 
 /// The longest name of a device.
@@ -42,7 +42,7 @@ impl Interrupts for Client {
 }
 
 /// Starts a device.
-pub fn start(transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
+pub fn start(transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
     let queue = RequestQueue::new(transport).ok()?;
     let tag = read_tag(queue.transport())?;
     let client = Client::new(queue);
@@ -54,7 +54,7 @@ pub fn start(transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
 }
 
 /// The tag in the configuration: its length (16 bits) and its bytes.
-fn read_tag(transport: &SomeTransport<'static>) -> Option<Vec<u8>> {
+fn read_tag(transport: &DeviceTransport) -> Option<Vec<u8>> {
     let length: u16 = transport.read_config_space(0).ok()?;
     (0..usize::from(length).min(LONGEST_TAG))
         .map(|index| transport.read_config_space(2 + index).ok())
