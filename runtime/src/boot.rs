@@ -57,7 +57,8 @@ pub fn parse(line: &[u8]) -> Settings {
     }
     // QEMU's microvm adds its devices at the end of the line.
     while let Some([.., last]) = settings.arguments.get(..)
-        && last.starts_with(b"virtio_mmio.device=")
+        && let Some(device) = last.strip_prefix(b"virtio_mmio.device=")
+        && parse_mmio_device(device).is_some()
     {
         settings.arguments.pop();
     }

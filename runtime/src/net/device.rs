@@ -3,19 +3,28 @@
 //! Notifying the device of something leaves the virtual machine, which costs more than a packet:
 //! it is notified once of all packets that are there ([`Card::flush`]).
 //!
+//! Both sides say by a flag whether they want to be notified. (The other way, by the index of an
+//! event, is not taken: the queue compares indices without regard to their overflow, so that the
+//! device waits for ever about once in 65,536 packets.)
+//!
+//! Where the device can, it computes the checksums of TCP, and splits what is sent at once into
+//! segments.
+//!
 //! Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.7 and 5.1.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::num::{NonZeroU16, NonZeroUsize};
+use core::sync::atomic::{Ordering, fence};
 
 use bitflags::bitflags;
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium, PacketMeta};
 use smoltcp::time::Instant;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
-use super::{pieces, stack};
+use super::{packet, pieces, stack};
 use crate::abi::errno::{Errno, Result};
 use crate::random;
 use crate::virtio::{DeviceTransport, Interrupts, MachineMemory};
@@ -26,6 +35,13 @@ const QUEUE: usize = 128;
 const BUFFER: usize = 2048;
 /// The longest packet, with the Ethernet header.
 const LONGEST: usize = 1514;
+/// The longest packet that the device splits, and how many of them it gets at a time.
+const LARGE: usize = 16 << 10;
+const MOST_LARGE: usize = 8;
+/// Stands for the size of segments where a packet is to be sent in pieces, as datagrams are.
+pub const IN_PIECES: NonZeroU16 = NonZeroU16::MAX;
+/// Bytes of the largest header of the device.
+const MOST_HEADER: usize = 12;
 
 /// The numbers of the queues.
 const RECEIVING: u16 = 0;
@@ -35,10 +51,16 @@ bitflags! {
     /// What the device can do and the driver uses.
     #[derive(Clone, Copy, Debug)]
     struct Features: u64 {
+        /// It computes checksums.
+        const CHECKSUM = 1;
+        /// It hands over packets whose checksum no one needs to compute.
+        const CHECKED = 1 << 1;
+        /// It splits what is longer than a segment of TCP, by IPv4 and by IPv6.
+        const SEGMENTS_4 = 1 << 11;
+        /// See [`Features::SEGMENTS_4`].
+        const SEGMENTS_6 = 1 << 12;
         /// It has an address.
         const ADDRESS = 1 << 5;
-        /// Both sides say when they want to be notified of something.
-        const EVENT_INDEX = 1 << 29;
         /// It keeps to version 1 of the specification.
         const VERSION_1 = 1 << 32;
     }
@@ -48,14 +70,37 @@ bitflags! {
 #[repr(C, align(8))]
 pub struct Buffer([u8; BUFFER]);
 
+/// Memory for a packet that is sent.
+enum Outbound {
+    Usual(Box<Buffer>),
+    /// What the device splits.
+    Large(Box<[u8]>),
+}
+
+impl Outbound {
+    fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Outbound::Usual(buffer) => &mut buffer.0,
+            Outbound::Large(bytes) => bytes,
+        }
+    }
+}
+
 /// A packet that was received: its buffer goes back with [`Card::recycle`].
 pub struct Received {
     buffer: Box<Buffer>,
     start: usize,
     end: usize,
+    /// Whether its checksum is still to be looked at.
+    unchecked: bool,
 }
 
 impl Received {
+    /// Whether it arrived as it was sent, as far as smoltcp does not see to that.
+    pub fn is_intact(&self) -> bool {
+        !self.unchecked || packet::is_intact(self.bytes())
+    }
+
     /// The Ethernet frame.
     pub fn bytes(&self) -> &[u8] {
         self.buffer.0.get(self.start..self.end).unwrap_or(&[])
@@ -69,15 +114,21 @@ pub struct Card {
     address: [u8; 6],
     receive_queue: VirtQueue<MachineMemory, QUEUE>,
     send_queue: VirtQueue<MachineMemory, QUEUE>,
-    /// Whether the device waits to be notified of something in these queues.
+    /// Whether something in these queues is new to the device.
     tell: [bool; 2],
+    /// Whether the device interrupts when it has sent something.
+    awaits_space: bool,
     /// The buffers that the device fills, by their tokens.
     receiving: [Option<Box<Buffer>>; QUEUE],
     /// The buffers that the device sends, by their tokens, with their lengths.
-    sending: [Option<(Box<Buffer>, usize)>; QUEUE],
-    /// Buffers for sending; the device's header in them stays as it is.
+    sending: [Option<(Outbound, usize)>; QUEUE],
+    /// Buffers for sending.
     free: Vec<Box<Buffer>>,
+    /// Those for what the device splits, and how many there are.
+    free_large: Vec<Box<[u8]>>,
+    large: usize,
     header: usize,
+    features: Features,
     /// Whether a packet found no buffer since someone asked.
     exhausted: bool,
     /// Memory for a packet that is sent in pieces, and how many there were.
@@ -104,9 +155,9 @@ pub fn start(mut transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
         let [a, b, c, d, e, ..] = random::number().to_le_bytes();
         [2, a, b, c, d, e]
     };
-    let events = features.contains(Features::EVENT_INDEX);
-    let receive_queue = VirtQueue::new(&mut transport, RECEIVING, false, events).ok()?;
-    let send_queue = VirtQueue::new(&mut transport, SENDING, false, events).ok()?;
+    let receive_queue = VirtQueue::new(&mut transport, RECEIVING, false, false).ok()?;
+    let mut send_queue = VirtQueue::new(&mut transport, SENDING, false, false).ok()?;
+    send_queue.set_dev_notify(false);
     transport.finish_init();
     let mut card = Card {
         transport,
@@ -114,9 +165,13 @@ pub fn start(mut transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
         receive_queue,
         send_queue,
         tell: [false; 2],
+        awaits_space: false,
         receiving: [const { None }; QUEUE],
         sending: [const { None }; QUEUE],
         free: Vec::with_capacity(QUEUE),
+        free_large: Vec::new(),
+        large: 0,
+        features,
         // The number of buffers of a packet came with version 1.
         header: if features.contains(Features::VERSION_1) {
             12
@@ -129,6 +184,18 @@ pub fn start(mut transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
     };
     for _ in 0..QUEUE {
         card.receive_into(Box::new(Buffer([0; BUFFER])));
+    }
+    if !card.allocate_large() {
+        card.features
+            .remove(Features::SEGMENTS_4 | Features::SEGMENTS_6);
+    }
+    // As many as the queue has places for, so that what has a buffer has a place.
+    let large = if card.splits_segments() {
+        MOST_LARGE
+    } else {
+        0
+    };
+    for _ in large..QUEUE {
         card.free.push(Box::new(Buffer([0; BUFFER])));
     }
     card.flush();
@@ -149,17 +216,25 @@ impl Card {
 
     /// Notifies the device of what it does not know yet.
     pub fn flush(&mut self) {
-        for queue in [RECEIVING, SENDING] {
-            if core::mem::take(&mut self.tell[usize::from(queue)]) {
-                self.transport.notify(queue);
-            }
+        let tell = core::mem::take(&mut self.tell);
+        if tell == [false; 2] {
+            return;
+        }
+        // What is new is there before it is asked whether the device looks for it.
+        fence(Ordering::SeqCst);
+        let [receiving, sending] = tell;
+        if receiving && self.receive_queue.should_notify() {
+            self.transport.notify(RECEIVING);
+        }
+        if sending && self.send_queue.should_notify() {
+            self.transport.notify(SENDING);
         }
     }
 
     fn receive_into(&mut self, mut buffer: Box<Buffer>) {
         // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
         let token = unsafe { self.receive_queue.add(&[], &mut [&mut buffer.0]) };
-        self.tell[usize::from(RECEIVING)] |= self.receive_queue.should_notify();
+        self.tell[usize::from(RECEIVING)] = true;
         if let Ok(token) = token
             && let Some(place) = self.receiving.get_mut(usize::from(token))
         {
@@ -180,7 +255,11 @@ impl Card {
             self.receive_queue
                 .pop_used(token, &[], &mut [&mut buffer.0])
         };
+        /// The checksum is not there yet, or was right.
+        const FINE: u8 = 1 | 2;
+        let fine = buffer.0[0] & FINE != 0;
         Some(Received {
+            unchecked: self.features.contains(Features::CHECKED) && !fine,
             buffer,
             start: self.header,
             end: length.unwrap_or(0) as usize,
@@ -192,57 +271,138 @@ impl Card {
         self.receive_into(packet.buffer);
     }
 
-    /// Takes back what the device has sent. Only when buffers are wanted: the device does not
-    /// interrupt for more than the first packet until then.
+    /// Has the device interrupt when it has sent something, or not.
+    fn await_space(&mut self, waits: bool) {
+        if self.awaits_space != waits {
+            self.awaits_space = waits;
+            self.send_queue.set_dev_notify(waits);
+        }
+    }
+
+    /// Takes back what the device has sent when buffers are wanted. If there is nothing, the device
+    /// is notified of what it may not know yet, and interrupts when it has sent something.
     fn reap(&mut self) {
+        self.take_sent();
+        let is_short = |card: &Card| {
+            card.free.is_empty() || (card.splits_segments() && card.free_large.is_empty())
+        };
+        self.await_space(false);
+        if is_short(self) {
+            self.flush();
+            self.await_space(true);
+            // It may have sent something just before it was asked to interrupt.
+            fence(Ordering::SeqCst);
+            self.take_sent();
+        }
+    }
+
+    fn take_sent(&mut self) {
         while let Some(token) = self.send_queue.peek_used() {
-            let Some((buffer, length)) = self
+            let Some((mut buffer, length)) = self
                 .sending
                 .get_mut(usize::from(token))
                 .and_then(Option::take)
             else {
                 return;
             };
+            let bytes = buffer.bytes().get(..length).unwrap_or(&[]);
             // SAFETY: this is what was given with this token.
-            let done = unsafe {
-                self.send_queue
-                    .pop_used(token, &[buffer.0.get(..length).unwrap_or(&[])], &mut [])
-            };
+            let done = unsafe { self.send_queue.pop_used(token, &[bytes], &mut []) };
             if done.is_err() {
                 core::mem::forget(buffer);
                 return;
             }
-            self.free.push(buffer);
+            self.keep(buffer);
         }
+    }
+
+    fn keep(&mut self, buffer: Outbound) {
+        match buffer {
+            Outbound::Usual(buffer) => self.free.push(buffer),
+            Outbound::Large(bytes) => self.free_large.push(bytes),
+        }
+    }
+
+    /// Whether the device splits what is longer than a segment.
+    fn splits_segments(&self) -> bool {
+        self.features
+            .intersects(Features::SEGMENTS_4 | Features::SEGMENTS_6)
+    }
+
+    /// Makes a buffer for what the device splits.
+    fn allocate_large(&mut self) -> bool {
+        let mut bytes = Vec::new();
+        let length = MOST_HEADER + LARGE;
+        if self.large == MOST_LARGE || bytes.try_reserve_exact(length).is_err() {
+            return false;
+        }
+        bytes.resize(length, 0);
+        self.free_large.push(bytes.into_boxed_slice());
+        self.large += 1;
+        true
+    }
+
+    /// Makes sure that there is a buffer for what the device splits, where it does.
+    fn prepare_large(&mut self) -> bool {
+        if !self.splits_segments() || !self.free_large.is_empty() {
+            return true;
+        }
+        self.take_sent();
+        if !self.free_large.is_empty() || self.allocate_large() {
+            return true;
+        }
+        self.reap();
+        self.exhausted |= self.free_large.is_empty();
+        !self.free_large.is_empty()
     }
 
     fn take_free(&mut self) -> Option<Box<Buffer>> {
         if self.free.is_empty() {
             self.reap();
-            if self.free.is_empty() {
-                // The device may not know yet that there is something to do.
-                self.flush();
-            }
         }
         let buffer = self.free.pop();
         self.exhausted |= buffer.is_none();
         buffer
     }
 
-    fn send(&mut self, buffer: Box<Buffer>, length: usize) {
-        let Some(bytes) = buffer.0.get(..length) else {
-            self.free.push(buffer);
+    /// Sends a frame of `length` bytes, which is in the buffer after the device's header. A
+    /// segment size says that the device is to split it.
+    fn send(&mut self, mut buffer: Outbound, length: usize, segment: Option<u16>) {
+        let length = self.header + length;
+        let offload = self.features.contains(Features::CHECKSUM);
+        let Some((header, frame)) = buffer
+            .bytes()
+            .get_mut(..length)
+            .map(|bytes| bytes.split_at_mut(self.header))
+        else {
+            self.keep(buffer);
             return;
         };
+        header.fill(0);
+        if offload && let Some(start) = packet::prepare_checksum(frame) {
+            describe(header, frame, start, segment);
+        }
+        let bytes = buffer.bytes().get(..length).unwrap_or(&[]);
         // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
         let token = unsafe { self.send_queue.add(&[bytes], &mut []) };
-        self.tell[usize::from(SENDING)] |= self.send_queue.should_notify();
+        self.tell[usize::from(SENDING)] = true;
         let place = token
             .ok()
             .and_then(|token| self.sending.get_mut(usize::from(token)));
         match place {
             Some(place) => *place = Some((buffer, length)),
-            None => self.free.push(buffer),
+            None => self.keep(buffer),
+        }
+    }
+
+    /// Sends a frame; without a buffer it is lost.
+    pub fn transmit(&mut self, frame: &[u8]) {
+        if let Some(mut buffer) = self.take_free() {
+            let end = self.header + frame.len();
+            if let Some(place) = buffer.0.get_mut(self.header..end) {
+                place.copy_from_slice(frame);
+            }
+            self.send(Outbound::Usual(buffer), frame.len(), None);
         }
     }
 
@@ -273,7 +433,7 @@ impl Card {
                 if let Some(place) = buffer.0.get_mut(middle..end) {
                     place.copy_from_slice(bytes);
                 }
-                self.send(buffer, end);
+                self.send(Outbound::Usual(buffer), end - start, None);
             }
         });
     }
@@ -281,6 +441,32 @@ impl Card {
     /// Whether a packet found no buffer since the last call.
     pub fn take_exhausted(&mut self) -> bool {
         core::mem::take(&mut self.exhausted)
+    }
+}
+
+/// Writes the header that says what the device does with a frame: it computes the checksum of TCP
+/// from `start` on, and splits the frame into segments of a size.
+fn describe(header: &mut [u8], frame: &[u8], start: usize, segment: Option<u16>) {
+    /// The checksum is to be computed; where it is in the header of TCP.
+    const CHECKSUM: u8 = 1;
+    const PLACE: u16 = 16;
+    /// The frame is split, by the version of IP.
+    const SPLIT_4: u8 = 1;
+    const SPLIT_6: u8 = 4;
+    let Some(header) = header.first_chunk_mut::<10>() else {
+        return;
+    };
+    header[0] = CHECKSUM;
+    header[6..8].copy_from_slice(&(start as u16).to_le_bytes());
+    header[8..10].copy_from_slice(&PLACE.to_le_bytes());
+    if let Some(size) = segment {
+        let is_ipv4 = frame.get(12) == Some(&8);
+        header[1] = if is_ipv4 { SPLIT_4 } else { SPLIT_6 };
+        // The length of the header of TCP is in units of four bytes.
+        let words = frame.get(start + 12).map_or(5, |byte| byte >> 4);
+        let headers = start + usize::from(words) * 4;
+        header[2..4].copy_from_slice(&(headers as u16).to_le_bytes());
+        header[4..6].copy_from_slice(&size.to_le_bytes());
     }
 }
 
@@ -299,6 +485,8 @@ pub struct Incoming<'a>(&'a [u8]);
 pub struct Outgoing<'a> {
     card: &'a mut Card,
     buffer: Option<Box<Buffer>>,
+    /// The size of the segments into which the device splits the packet.
+    segment: Option<u16>,
 }
 
 impl phy::RxToken for Incoming<'_> {
@@ -317,7 +505,17 @@ impl phy::TxToken for Outgoing<'_> {
                 Some(bytes) => body(bytes),
                 None => body(&mut []),
             };
-            self.card.send(buffer, header + length);
+            self.card.send(Outbound::Usual(buffer), length, None);
+            return result;
+        }
+        if self.segment.is_some()
+            && self.card.splits_segments()
+            && length <= LARGE
+            && let Some(mut buffer) = self.card.free_large.pop()
+        {
+            let result = body(&mut buffer[header..header + length]);
+            self.card
+                .send(Outbound::Large(buffer), length, self.segment);
             return result;
         }
         if length > LONGEST && length <= self.card.long.len() {
@@ -329,6 +527,11 @@ impl phy::TxToken for Outgoing<'_> {
         }
         // The packet is lost, as on any network that is too busy.
         body(&mut alloc::vec![0; length])
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        let size = meta.segmentation_offload_size;
+        self.segment = size.filter(|&size| size != IN_PIECES).map(u16::from);
     }
 }
 
@@ -356,15 +559,20 @@ impl phy::Device for Link<'_> {
             Outgoing {
                 card: self.card,
                 buffer,
+                segment: None,
             },
         ))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
+        if !self.card.prepare_large() {
+            return None;
+        }
         let buffer = self.card.take_free()?;
         Some(Outgoing {
             card: self.card,
             buffer: Some(buffer),
+            segment: None,
         })
     }
 
@@ -372,6 +580,21 @@ impl phy::Device for Link<'_> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.max_transmission_unit = LONGEST;
         capabilities.medium = Medium::Ethernet;
+        let features = self.card.features;
+        let checksum = &mut capabilities.checksum;
+        if features.contains(Features::CHECKED) {
+            // What needs it is looked at when it comes.
+            (checksum.tcp, checksum.udp) = (Checksum::Tx, Checksum::Tx);
+        }
+        if features.contains(Features::CHECKSUM) {
+            checksum.tcp = match checksum.tcp {
+                Checksum::Both => Checksum::Rx,
+                _ => Checksum::None,
+            };
+            let splits = |kind| features.contains(kind).then(|| NonZeroUsize::new(LARGE));
+            capabilities.segmentation.tcpv4 = splits(Features::SEGMENTS_4).flatten();
+            capabilities.segmentation.tcpv6 = splits(Features::SEGMENTS_6).flatten();
+        }
         capabilities
     }
 }

@@ -1,8 +1,10 @@
 //! Which connection a packet belongs to.
 //!
-//! Source: RFC 791, RFC 792, RFC 8200, RFC 9293 and RFC 768.
+//! Source: RFC 791, RFC 792, RFC 4443, RFC 8200, RFC 9293 and RFC 768.
 
-use smoltcp::wire::{IpAddress, IpEndpoint};
+use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket, UdpPacket};
+
+use crate::abi::errno::Errno;
 
 /// What a packet says about its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +33,8 @@ pub enum Packet {
         source: IpEndpoint,
         /// To where.
         destination: IpEndpoint,
-        /// Why (the code of RFC 792).
-        code: u8,
+        /// What the sender is told.
+        error: Errno,
     },
     /// A piece of a packet that was too long.
     Piece,
@@ -52,6 +54,7 @@ pub const ACK: u8 = 16;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const PIECE6: u8 = 44;
 const ICMP6: u8 = 58;
 
 fn number(bytes: &[u8], at: usize) -> Option<u16> {
@@ -85,6 +88,19 @@ fn ipv6(bytes: &[u8]) -> Option<(u8, IpAddress, IpAddress, &[u8])> {
     Some((*bytes.get(6)?, address(8)?, address(24)?, bytes.get(40..)?))
 }
 
+/// What was sent and could not be delivered.
+fn unreachable(
+    (protocol, from, to, payload): (u8, IpAddress, IpAddress, &[u8]),
+    error: Errno,
+) -> Option<Packet> {
+    Some(Packet::Unreachable {
+        protocol,
+        source: IpEndpoint::new(from, number(payload, 0)?),
+        destination: IpEndpoint::new(to, number(payload, 2)?),
+        error,
+    })
+}
+
 /// Looks at an Ethernet frame.
 pub fn classify(frame: &[u8]) -> Packet {
     look(frame).unwrap_or(Packet::Other)
@@ -96,6 +112,7 @@ fn look(frame: &[u8]) -> Option<Packet> {
         0x0806 => return Some(Packet::Neighbor),
         // More pieces follow, or some came before.
         0x0800 if number(rest, 6)? & 0x3fff != 0 => return Some(Packet::Piece),
+        0x86dd if *rest.get(6)? == PIECE6 => return Some(Packet::Piece),
         0x0800 => ipv4(rest)?,
         0x86dd => ipv6(rest)?,
         _ => return None,
@@ -124,18 +141,76 @@ fn look(frame: &[u8]) -> Option<Packet> {
         }
         ICMP if *payload.first()? == 3 => {
             // The beginning of what could not be delivered follows.
-            let code = *payload.get(1)?;
-            let (protocol, from, to, inner) = ipv4(payload.get(8..)?)?;
-            Some(Packet::Unreachable {
-                protocol,
-                source: IpEndpoint::new(from, number(inner, 0)?),
-                destination: IpEndpoint::new(to, number(inner, 2)?),
-                code,
-            })
+            let error = match *payload.get(1)? {
+                0 | 6 => Errno::NETUNREACH,
+                2 | 3 => Errno::CONNREFUSED,
+                _ => Errno::HOSTUNREACH,
+            };
+            unreachable(ipv4(payload.get(8..)?)?, error)
+        }
+        ICMP6 if *payload.first()? == 1 => {
+            let error = match *payload.get(1)? {
+                0 => Errno::NETUNREACH,
+                1 | 5 | 6 => Errno::ACCES,
+                4 => Errno::CONNREFUSED,
+                _ => Errno::HOSTUNREACH,
+            };
+            unreachable(ipv6(payload.get(8..)?)?, error)
         }
         ICMP6 => Some(Packet::Neighbor),
         _ => None,
     }
+}
+
+/// The protocol of a frame that is no piece, its addresses, where what follows the header of IP
+/// begins, and how long that is.
+fn transport(frame: &[u8]) -> Option<(u8, IpAddress, IpAddress, usize, usize)> {
+    let rest = frame.get(14..)?;
+    let ((protocol, from, to, payload), length) = match number(frame, 12)? {
+        0x0800 if number(rest, 6)? & 0x3fff == 0 => (ipv4(rest)?, usize::from(number(rest, 2)?)),
+        0x86dd => (ipv6(rest)?, 40 + usize::from(number(rest, 4)?)),
+        _ => return None,
+    };
+    let header = rest.len() - payload.len();
+    let length = length.checked_sub(header)?;
+    (length <= payload.len()).then_some((protocol, from, to, 14 + header, length))
+}
+
+/// Whether the checksum of TCP or UDP of a frame is right, where it has one.
+pub fn is_intact(frame: &[u8]) -> bool {
+    let Some((protocol, from, to, start, length)) = transport(frame) else {
+        // smoltcp refuses it, or looks at its checksum.
+        return true;
+    };
+    let bytes = frame.get(start..start + length).unwrap_or(&[]);
+    match protocol {
+        TCP => TcpPacket::new_checked(bytes).is_ok_and(|it| it.verify_checksum(&from, &to)),
+        UDP => UdpPacket::new_checked(bytes).is_ok_and(|it| it.verify_checksum(&from, &to)),
+        _ => true,
+    }
+}
+
+/// Prepares a frame for a device that computes the checksum of TCP: the checksum of the addresses
+/// is in its place. Returns where the segment begins; `None` for anything else.
+pub fn prepare_checksum(frame: &mut [u8]) -> Option<usize> {
+    let (protocol, from, to, start, length) = transport(frame)?;
+    if protocol != TCP {
+        return None;
+    }
+    let words = |bytes: &[u8]| -> u32 {
+        let words = bytes.as_chunks::<2>().0.iter();
+        words.map(|&word| u32::from(u16::from_be_bytes(word))).sum()
+    };
+    let address = |address| match address {
+        IpAddress::Ipv4(address) => words(&address.octets()),
+        IpAddress::Ipv6(address) => words(&address.octets()),
+    };
+    let sum = address(from) + address(to) + u32::from(TCP) + length as u32;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let place = frame.get_mut(start + 16..start + 18)?;
+    place.copy_from_slice(&(sum as u16).to_be_bytes());
+    Some(start)
 }
 
 #[cfg(test)]
@@ -182,9 +257,63 @@ mod tests {
                 protocol: UDP,
                 source: end(2, 8080),
                 destination: end(15, 53),
-                code: 3
+                error: Errno::CONNREFUSED
             }
         );
+    }
+
+    #[test]
+    fn an_error_of_ipv6_names_what_was_sent_too() {
+        let address = |last: u8| {
+            let mut octets = [0; 16];
+            (octets[0], octets[15]) = (0xfd, last);
+            octets
+        };
+        let packet = |next: u8, from: u8, to: u8, payload: &[u8]| {
+            let head = [0x60, 0, 0, 0, 0, 0, next, 64];
+            [&head[..], &address(from), &address(to), payload].concat()
+        };
+        let inner = packet(TCP, 2, 9, &[0x1f, 0x90, 0, 80]);
+        let error = [&[1, 0, 0, 0, 0, 0, 0, 0], &inner[..]].concat();
+        let mut frame = alloc::vec![0; 12];
+        frame.extend_from_slice(&[0x86, 0xdd]);
+        frame.extend(packet(ICMP6, 1, 2, &error));
+        let end = |last, port| IpEndpoint::new(IpAddress::Ipv6(address(last).into()), port);
+        assert_eq!(
+            classify(&frame),
+            Packet::Unreachable {
+                protocol: TCP,
+                source: end(2, 8080),
+                destination: end(9, 80),
+                error: Errno::NETUNREACH
+            }
+        );
+    }
+
+    #[test]
+    fn a_device_can_finish_a_checksum_and_a_wrong_one_is_seen() {
+        let mut segment = alloc::vec![0; 20];
+        segment[..4].copy_from_slice(&[0x30, 0x39, 0x1f, 0x90]);
+        segment[12] = 0x50;
+        segment.extend_from_slice(b"odd");
+        let mut whole = frame(TCP, &segment);
+        let length = (whole.len() - 14) as u16;
+        whole[16..18].copy_from_slice(&length.to_be_bytes());
+        assert!(!is_intact(&whole));
+        let start = prepare_checksum(&mut whole).unwrap();
+        assert_eq!(start, 34);
+        // What the device does: the sum from there on, padded, goes to its place.
+        let mut padded = whole[start..].to_vec();
+        padded.push(0);
+        let words = padded.as_chunks::<2>().0.iter();
+        let sum: u32 = words.map(|&it| u32::from(u16::from_be_bytes(it))).sum();
+        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        whole[start + 16..start + 18].copy_from_slice(&sum.to_be_bytes());
+        assert!(is_intact(&whole));
+        whole[40] ^= 1;
+        assert!(!is_intact(&whole));
+        let mut datagram = frame(UDP, &[0; 8]);
+        assert_eq!(prepare_checksum(&mut datagram), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use smoltcp::wire::{IpAddress, IpCidr};
 
-use super::{dhcp, stack};
+use super::{dhcp, router, stack};
 use crate::file::io::Input;
 use crate::fs::{Kind, NewNode, Place, archive};
 use crate::syscall::system;
@@ -80,7 +80,7 @@ pub fn parse(entry: &[u8]) -> Option<Setting> {
 }
 
 /// The address that the card has in its own network without anyone giving it one (RFC 4291).
-fn link_local(card: [u8; 6]) -> Ipv6Addr {
+pub fn link_local(card: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = card;
     Ipv6Addr::from([
         0xfe,
@@ -104,7 +104,8 @@ fn link_local(card: [u8; 6]) -> Ipv6Addr {
 
 /// Sets the cards up with the addresses of the command line: the first one with the first IPv4
 /// address, the next one with the next. An IPv6 address is for the same card as the IPv4 address
-/// before it. Without any IPv4 address, the first card asks for one.
+/// before it. Without any IPv4 address, the first card asks for one; cards without an IPv6 address
+/// ask for routers.
 pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
     write_if_missing(root, b"hosts", b"127.0.0.1 localhost\n::1 localhost\n");
     let cards = stack::count();
@@ -117,8 +118,9 @@ pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
             add_address(card, IpCidr::new(IpAddress::Ipv6(link_local(address)), 64));
         }
     }
-    // The number of IPv4 addresses so far.
+    // The number of IPv4 addresses so far, and the cards with IPv6 addresses.
     let mut found = 0_usize;
+    let mut configured = Vec::new();
     for entry in entries {
         let text = String::from_utf8_lossy(entry);
         let Some(setting) = parse(entry) else {
@@ -133,14 +135,23 @@ pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
             crate::print!("kraft: netdev.ip={text} is for a network card that is not there\n");
             continue;
         }
+        if matches!(setting.address, Some(IpCidr::Ipv6(_))) {
+            configured.push(card);
+        }
         apply(card, &setting, root);
     }
     if found == 0 {
         dhcp::begin(root);
     }
+    for card in (0..cards).filter(|card| !configured.contains(card)) {
+        if let Some(address) = stack::with_network(card, |network| network.card.address()) {
+            router::begin(card, link_local(address), root);
+        }
+    }
 }
 
-fn add_address(card: usize, address: IpCidr) {
+/// Gives a card another address.
+pub fn add_address(card: usize, address: IpCidr) {
     stack::with_network(card, |network| {
         network.interface.update_ip_addrs(|addresses| {
             if !address.address().is_unicast() || addresses.contains(&address) {
@@ -149,6 +160,27 @@ fn add_address(card: usize, address: IpCidr) {
             // The card keeps as many as there is room for.
             let _ = addresses.push(address);
         });
+    });
+}
+
+/// Takes an address of a card away.
+pub fn remove_address(card: usize, address: IpCidr) {
+    stack::with_network(card, |network| {
+        network
+            .interface
+            .update_ip_addrs(|addresses| addresses.retain(|other| *other != address));
+    });
+}
+
+/// Makes a router the way of a card to other networks of IPv6, or none.
+pub fn set_ipv6_gateway(card: usize, gateway: Option<Ipv6Addr>) {
+    stack::with_network(card, |network| {
+        let routes = network.interface.routes_mut();
+        routes.remove_default_ipv6_route();
+        if let Some(gateway) = gateway {
+            // There is room for it and one of IPv4.
+            let _ = routes.add_default_ipv6_route(gateway);
+        }
     });
 }
 

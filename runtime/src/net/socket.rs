@@ -76,6 +76,8 @@ pub const KEEP_IDLE: Name = (6, 4);
 pub const USER_TIMEOUT: Name = (6, 18);
 /// `IP_MTU_DISCOVER`
 pub const MTU_DISCOVERY: Name = (0, 10);
+/// `IPV6_MTU_DISCOVER`
+pub const MTU_DISCOVERY6: Name = (41, 23);
 /// `IPV6_V6ONLY`
 pub const V6_ONLY: Name = (41, 26);
 /// `SO_SNDBUF` and `SO_RCVBUF`
@@ -115,8 +117,8 @@ const NUMBERS: &[(Name, i32)] = &[
     ((41, 16), 64), // IPV6_UNICAST_HOPS
     ((41, 18), 1),  // IPV6_MULTICAST_HOPS
     ((41, 19), 1),  // IPV6_MULTICAST_LOOP
-    ((41, 23), 1),  // IPV6_MTU_DISCOVER
-    ((41, 25), 0),  // IPV6_RECVERR
+    (MTU_DISCOVERY6, 1),
+    ((41, 25), 0), // IPV6_RECVERR
     (V6_ONLY, 0),
     ((41, 49), 0), // IPV6_RECVPKTINFO
     ((41, 51), 0), // IPV6_RECVHOPLIMIT

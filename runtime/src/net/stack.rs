@@ -19,9 +19,9 @@ use super::device::{Card, Link};
 use super::dhcp::Lease;
 use super::packet::{self, Packet};
 use super::pieces::Pieces;
+use super::router;
 use super::tcp::{Connection, Listener};
 use super::udp::Datagrams;
-use crate::abi::errno::Errno;
 use crate::arch;
 use crate::random;
 use crate::sync::Global;
@@ -352,6 +352,10 @@ pub fn poll() {
             && let Some(packet) = with_network(card, |network| network.card.receive()).flatten()
         {
             left -= 1;
+            if !packet.is_intact() {
+                with_network(card, |network| network.card.recycle(packet));
+                continue;
+            }
             let kind = packet::classify(packet.bytes());
             neighbors |= kind == Packet::Neighbor;
             if let Some(station) = deliver(card, kind, packet.bytes())
@@ -516,13 +520,8 @@ fn deliver(card: usize, kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             protocol,
             source,
             destination,
-            code,
+            error,
         } => {
-            let error = match code {
-                0 | 6 => Errno::NETUNREACH,
-                2 | 3 => Errno::CONNREFUSED,
-                _ => Errno::HOSTUNREACH,
-            };
             if protocol == 6 {
                 let connection = STACK
                     .connections
@@ -540,7 +539,12 @@ fn deliver(card: usize, kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             deliver_piece(card, bytes);
             None
         }
-        Packet::Neighbor | Packet::Other => {
+        Packet::Neighbor => {
+            router::hear(card, bytes);
+            feed(card, bytes, None);
+            None
+        }
+        Packet::Other => {
             feed(card, bytes, None);
             None
         }

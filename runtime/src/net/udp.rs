@@ -3,17 +3,21 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::num::NonZeroU16;
+use core::net::Ipv6Addr;
 
 use smoltcp::phy::PacketMeta;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket as Udp, UdpMetadata};
-use smoltcp::wire::{IpAddress, IpEndpoint, IpListenEndpoint};
+use smoltcp::wire::{IpAddress, IpEndpoint, IpListenEndpoint, UdpPacket};
 
 use super::address::{self, Address, Family};
 use super::channel::Channel;
+use super::device::IN_PIECES;
+use super::long::Sender;
 use super::pieces;
 use super::ports::{self, Binding};
-use super::socket::{BROADCAST, Base, Control, Kind, MTU_DISCOVERY, Message, Received, Socket};
+use super::socket::{
+    BROADCAST, Base, Control, Kind, MTU_DISCOVERY, MTU_DISCOVERY6, Message, Received, Socket,
+};
 use super::stack::{self, Core, Station};
 use crate::abi::errno::{Errno, Result};
 use crate::file::io::{Input, Output};
@@ -28,8 +32,10 @@ const SENDING: (usize, usize) = (16, 16 << 10);
 const RECEIVING: (usize, usize) = (2, 4 << 10);
 /// Bytes of the headers of Ethernet, IPv4 and UDP.
 const HEADERS: usize = 14 + 20 + 8;
+/// Bytes of the header of UDP.
+const HEADER: usize = 8;
 /// The most bytes that fit into a packet of Ethernet, by the version of IP. More are sent in
-/// pieces, but only by IPv4.
+/// pieces.
 const MOST_BYTES: [usize; 2] = [1500 - 28, 1500 - 48];
 /// `FIONREAD`
 const BYTES_TO_READ: usize = 0x541b;
@@ -140,6 +146,8 @@ impl Station for Datagrams {
 pub struct UdpSocket {
     base: Base,
     datagrams: Rc<Datagrams>,
+    /// Sends what is longer than a packet of IPv6.
+    long: RefCell<Option<Rc<Sender>>>,
     shut: Cell<(bool, bool)>,
 }
 
@@ -160,6 +168,7 @@ impl UdpSocket {
                 error: Cell::new(None),
                 full: Cell::new(false),
             }),
+            long: RefCell::default(),
             shut: Cell::new((false, false)),
         })
     }
@@ -207,22 +216,61 @@ impl UdpSocket {
         }
     }
 
+    /// Sends a datagram of IPv6 in pieces.
+    fn send_long(
+        &self,
+        input: &mut Input<'_>,
+        card: usize,
+        from: Ipv6Addr,
+        (to, port): (Ipv6Addr, u16),
+    ) -> Result {
+        let sender = self
+            .long
+            .borrow_mut()
+            .get_or_insert_with(|| Sender::new(&self.datagrams.queue))
+            .clone();
+        if !sender.is_free() {
+            return Err(Errno::AGAIN);
+        }
+        let binding = self.bound()?;
+        let bytes = input.take_all(pieces::LONGEST)?;
+        let mut datagram = Vec::new();
+        let reserved = datagram.try_reserve_exact(HEADER + bytes.len());
+        reserved.map_err(|_| Errno::NOBUFS)?;
+        datagram.resize(HEADER, 0);
+        datagram.extend_from_slice(&bytes);
+        let mut packet = UdpPacket::new_unchecked(&mut datagram[..]);
+        packet.set_src_port(binding.endpoint.port);
+        packet.set_dst_port(port);
+        packet.set_len((HEADER + bytes.len()) as u16);
+        packet.fill_checksum(&from.into(), &to.into());
+        sender.send(card, from, to, &datagram).map(|()| bytes.len())
+    }
+
     fn send_card(&self, input: &mut Input<'_>, to: IpEndpoint, source: IpAddress) -> Result {
         let is_ipv6 = matches!(to.addr, IpAddress::Ipv6(_));
         let length = input.left();
         let card = stack::card_of(source);
         let mut meta = PacketMeta::default();
         if length > MOST_BYTES[usize::from(is_ipv6)] {
+            let discovery = if is_ipv6 {
+                MTU_DISCOVERY6
+            } else {
+                MTU_DISCOVERY
+            };
             // `IP_PMTUDISC_DO` and `IP_PMTUDISC_PROBE` forbid pieces.
-            if is_ipv6 || matches!(self.base.number_option(MTU_DISCOVERY), Ok(2 | 3)) {
+            if matches!(self.base.number_option(discovery), Ok(2 | 3)) {
                 return Err(Errno::MSGSIZE);
+            }
+            if let (IpAddress::Ipv6(source), IpAddress::Ipv6(address)) = (source, to.addr) {
+                return self.send_long(input, card, source, (address, to.port));
             }
             stack::with_network(card, |network| {
                 network.card.prepare_pieces(HEADERS + length)
             })
             .ok_or(Errno::NETUNREACH)??;
             // smoltcp hands the packet to the card as a whole, which splits it.
-            meta.segmentation_offload_size = NonZeroU16::new(MOST_BYTES[0] as u16);
+            meta.segmentation_offload_size = Some(IN_PIECES);
         }
         let datagrams = &self.datagrams;
         let elsewhere = datagrams.card.replace(card) != card;
@@ -291,9 +339,12 @@ impl File for UdpSocket {
         if receiving && sending {
             events |= Events::HANG_UP;
         }
-        if datagrams
-            .core
-            .with(|socket: &mut Udp<'_>| socket.can_send())
+        let long = self.long.borrow().clone();
+        let is_free = long.is_none_or(|sender| sender.is_free());
+        if is_free
+            && datagrams
+                .core
+                .with(|socket: &mut Udp<'_>| socket.can_send())
         {
             events |= Events::OUT;
         } else {

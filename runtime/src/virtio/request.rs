@@ -1,6 +1,7 @@
 //! Devices with one queue that answer requests: one at a time, waited for by looking.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{Ordering, fence};
 
 use bitflags::bitflags;
 use virtio_drivers::queue::VirtQueue;
@@ -86,6 +87,8 @@ impl RequestQueue {
         // never freed.
         let token = unsafe { self.queue.add(inputs, &mut [&mut exchange.answer]) }
             .map_err(|_| Errno::IO)?;
+        // The request is there before it is asked whether the device looks for it.
+        fence(Ordering::SeqCst);
         if self.queue.should_notify() {
             self.transport.notify(QUEUE);
         }
