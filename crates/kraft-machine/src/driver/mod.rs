@@ -140,6 +140,13 @@ pub trait Driver: Debug + Sync {
         false
     }
 
+    /// Returns whether the log of a VMM that failed to start says that it has no
+    /// [small board](Launch::small_board). It is then started once more with the usual one.
+    fn refused_small_board(&self, log: &str) -> bool {
+        let _ = log;
+        false
+    }
+
     /// Reads the event log of a machine.
     fn events(&self, dir: &MachineDir) -> EventLog {
         file::read(dir, &|line, log| self.parse_event(line, log))
@@ -218,6 +225,8 @@ pub struct Launch<'a> {
     pub program: &'a [String],
     /// Whether the VMM confines itself.
     pub sandbox: bool,
+    /// Whether the machine may have a smaller board than the usual one, which not every VMM has.
+    pub small_board: bool,
 }
 
 /// A living VMM.

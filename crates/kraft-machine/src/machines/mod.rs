@@ -361,6 +361,7 @@ impl Machines {
             cards: &[],
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),
+            small_board: true,
         }))
     }
 

@@ -120,7 +120,7 @@ impl Start<'_> {
         let driver = drivers.get(spec.platform)?;
         let program = driver.program(spec.arch, drivers.configured(spec.platform));
         let ports = self.claim_ports(driver, &spec)?;
-        let mut sandbox = driver.can_be_sandboxed(&program);
+        let (mut sandbox, mut small_board) = (driver.can_be_sandboxed(&program), true);
         loop {
             let mut attached = self.attach(&spec, &ports)?;
             if driver.capabilities().opens_cards {
@@ -137,6 +137,7 @@ impl Start<'_> {
                 cards: &cards,
                 program: &program,
                 sandbox,
+                small_board,
             };
             let console = self.prepare_files(driver, &spec)?;
             *command_line = loggable(driver, &launch);
@@ -154,6 +155,11 @@ impl Start<'_> {
                     if sandbox && driver.refused_sandbox(&self.dir.read_vmm_log()) =>
                 {
                     sandbox = false;
+                }
+                Err(StartError::Vmm { .. })
+                    if small_board && driver.refused_small_board(&self.dir.read_vmm_log()) =>
+                {
+                    small_board = false;
                 }
                 Err(error) => return Err(error),
             }
@@ -595,6 +601,7 @@ mod tests {
                         cards: &[],
                         program: &program,
                         sandbox: false,
+                        small_board: false,
                     },
                 )
             };

@@ -183,6 +183,7 @@ mod tests {
             }],
             program: &program,
             sandbox: false,
+            small_board: false,
         };
         let shown: Vec<String> = requests(&launch)
             .iter()

@@ -44,12 +44,17 @@ pub(super) fn argv(
     if launch.sandbox {
         line.option("-sandbox", SANDBOX);
     }
-    processor(&mut line, spec);
+    let small = has_small_board(launch, fast_firmware);
+    processor(&mut line, spec, small);
     line.option("-m", format!("size={}M", spec.memory / MIB));
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
     channels(&mut line, launch.events);
-    let bus = Bus::of(spec);
+    let bus = if small || spec.boot == BootProtocol::Linux64 {
+        Bus::Memory
+    } else {
+        Bus::Pci
+    };
     for (index, volume) in spec.volumes.iter().enumerate() {
         share(&mut line, bus, &mount::tag(index), volume);
     }
@@ -118,16 +123,6 @@ enum Bus {
 }
 
 impl Bus {
-    fn of(spec: &MachineSpec) -> Self {
-        match spec.boot {
-            BootProtocol::Linux64 => Self::Memory,
-            BootProtocol::Multiboot
-            | BootProtocol::Arm64Image
-            | BootProtocol::LinuxBzImage
-            | BootProtocol::Pvh => Self::Pci,
-        }
-    }
-
     /// Returns the name of a virtio device for it.
     fn device(self, kind: &str) -> String {
         match self {
@@ -145,8 +140,29 @@ impl Bus {
     }
 }
 
+/// Returns whether a machine has QEMU's smallest board, which starts faster: only one with the
+/// built-in runtime, which finds its devices there, and where every instruction is translated.
+fn has_small_board(launch: &Launch<'_>, fast_firmware: bool) -> bool {
+    let spec = launch.spec;
+    let devices = spec.networks.len().max(1) + spec.volumes.len();
+    launch.small_board
+        && fast_firmware
+        && spec.guest == Guest::Runtime
+        && spec.boot == BootProtocol::Pvh
+        && spec.acceleration == Acceleration::Tcg
+        && devices <= PLACES
+}
+
+/// The number of devices that the small board has places for.
+const PLACES: usize = 8;
+
+/// Returns whether QEMU's log says that it has no small board.
+pub(super) fn refused_small_board(log: &str) -> bool {
+    log.contains("unsupported machine type") && log.contains("microvm")
+}
+
 /// The board, the processor and how instructions are executed.
-fn processor(line: &mut Line, spec: &MachineSpec) {
+fn processor(line: &mut Line, spec: &MachineSpec, small: bool) {
     let board = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) if spec.boot == BootProtocol::Linux64 => {
             microvm::KVM_BOARD
@@ -169,7 +185,11 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     // The built-in runtime reads no ACPI tables: neither QEMU nor the firmware has to make any.
     let without_acpi = spec.guest == Guest::Runtime && spec.arch == Arch::X86_64;
     let more = if without_acpi { ",acpi=off" } else { "" };
-    line.option("-machine", format!("{board}{more}"));
+    let machine = format!("{board}{more}");
+    line.option(
+        "-machine",
+        if small { microvm::TCG_BOARD } else { &machine },
+    );
     line.option("-cpu", cpu);
     if spec.boot == BootProtocol::Linux64 {
         // A kernel for Firecracker powers off by the reset line of the keyboard controller.
@@ -329,6 +349,7 @@ mod tests {
             cards: &[],
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
+            small_board: spec.boot == BootProtocol::Pvh,
         };
         let words = argv(&launch, fast_firmware, None);
         let mut text = String::new();
@@ -370,14 +391,67 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_runtime_has_no_acpi_tables() {
-        let mut spec = spec(Arch::X86_64, BootProtocol::Pvh);
-        spec.guest = Guest::Runtime;
-        let line = shown(&spec, "", true);
-        assert!(
-            line.contains("\n-machine pc,accel=tcg,acpi=off\n"),
-            "{line}"
-        );
+    fn the_built_in_runtime_has_the_small_board_where_its_devices_fit() {
+        let mut runtime = spec(Arch::X86_64, BootProtocol::Pvh);
+        runtime.guest = Guest::Runtime;
+        let volume = Volume {
+            name: None,
+            source: "/a".into(),
+            destination: "/data".to_owned(),
+            read_only: false,
+        };
+        runtime.volumes = vec![volume.clone(); 7];
+        runtime.ports = kraft_core::port::parse("8080:80").unwrap();
+        let devices = |line: &str| {
+            let lines = line.lines();
+            let shown =
+                lines.filter(|line| line.starts_with("-machine") || line.contains("virtio"));
+            let mut shown: Vec<String> = shown.map(str::to_owned).collect();
+            shown.dedup_by_key(|line| line.replace(char::is_numeric, ""));
+            shown.join("\n")
+        };
+        let small = devices(&shown(&runtime, "", true));
+        let without_firmware = devices(&shown(&runtime, "", false));
+        runtime.networks = vec![
+            Interface::parse("a").unwrap(),
+            Interface::parse("b").unwrap(),
+        ];
+        let too_many = devices(&shown(&runtime, "", true));
+        runtime.volumes.pop();
+        let two_cards = devices(&shown(&runtime, "", true));
+        runtime.acceleration = Acceleration::Kvm;
+        let kvm = devices(&shown(&runtime, "", true));
+        let all = [small, without_firmware, too_many, two_cards, kvm];
+        insta::assert_snapshot!(all.join("\n\n"), @"
+        -machine microvm,accel=tcg,pit=on,pic=on,rtc=on,acpi=off
+        -device virtio-9p-device,fsdev=fs1,mount_tag=fs1
+        -device virtio-net-device,netdev=net0,mac=02:b0:b0:6f:a4:01
+
+        -machine pc,accel=tcg,acpi=off
+        -device virtio-9p-pci,fsdev=fs1,mount_tag=fs1
+        -device virtio-net-pci,netdev=net0,mac=02:b0:b0:6f:a4:01,romfile=
+
+        -machine pc,accel=tcg,acpi=off
+        -device virtio-9p-pci,fsdev=fs1,mount_tag=fs1
+        -device virtio-net-pci,netdev=net0,romfile=
+
+        -machine microvm,accel=tcg,pit=on,pic=on,rtc=on,acpi=off
+        -device virtio-9p-device,fsdev=fs1,mount_tag=fs1
+        -device virtio-net-device,netdev=net0
+
+        -machine pc,accel=kvm,acpi=off
+        -device virtio-9p-pci,fsdev=fs1,mount_tag=fs1
+        -device virtio-net-pci,netdev=net0,romfile=
+        ");
+    }
+
+    #[test]
+    fn a_qemu_without_the_small_board_is_recognised() {
+        let log = "qemu-system-x86_64: unsupported machine type: \"microvm\"\nUse -machine help";
+        assert!(refused_small_board(log));
+        assert!(!refused_small_board(
+            "qemu-system-x86_64: unsupported machine type \"pc\""
+        ));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! QEMU's machine `microvm`, for kernels that are built for Firecracker.
+//! QEMU's machine `microvm`, for kernels that are built for Firecracker. (The built-in runtime has
+//! its board, too, but needs nothing of this.)
 //!
 //! It has the same devices at other addresses, and loads kernels by PVH only: a
 //! [loader](kraft_core::kernel::linux64) enters the kernel as Firecracker does.

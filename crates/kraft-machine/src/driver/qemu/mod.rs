@@ -130,6 +130,10 @@ impl Driver for Qemu {
         program::refused_sandbox(log)
     }
 
+    fn refused_small_board(&self, log: &str) -> bool {
+        argv::refused_small_board(log)
+    }
+
     fn ending(&self, exited: &Exited<'_>) -> Option<Ending> {
         ending::ending(exited)
     }
