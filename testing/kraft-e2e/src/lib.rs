@@ -30,4 +30,5 @@ pub mod source;
 #[cfg(test)]
 mod suites;
 pub mod terminal;
+pub mod unikraft;
 pub mod web;

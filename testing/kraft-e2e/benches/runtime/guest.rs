@@ -8,8 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kraft_e2e::harness::{Bench, PATIENCE, repository};
+use kraft_e2e::harness::{Bench, repository};
 use kraft_e2e::linux::{self, add_host_program};
+use kraft_e2e::unikraft;
+
+/// The network card of a usual machine.
+const PCI_CARD: &str = "virtio-net-pci,netdev=net0,romfile=";
+
+/// How long a machine may take to start, and a connection to make any progress.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What Unikraft's loader wants to know: where the root filesystem is, and its address.
 const BASE: &str =
@@ -31,7 +38,7 @@ exec \"$@\"
 ";
 
 /// A kernel that runs Linux programs.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
     /// kraft's own.
     Builtin,
@@ -97,7 +104,7 @@ impl Rig {
             bench,
             builtin,
             linux,
-            base: std::env::var_os("KRAFT_UNIKRAFT_BASE").map(PathBuf::from),
+            base: base(),
             network,
         })
     }
@@ -196,13 +203,17 @@ impl Rig {
             }
             (_, None) => "user,id=net0".to_owned(),
         };
-        // As kraft does: the built-in runtime needs no tables, Unikraft needs the large firmware.
-        let board = match kernel {
-            Kernel::Builtin => "pc,accel=tcg,acpi=off",
-            Kernel::Linux | Kernel::Base => "pc,accel=tcg",
+        // As kraft does: the small board for the built-in runtime, the large firmware for Unikraft.
+        let fast = kernel != Kernel::Base && Path::new("/usr/share/qemu/qboot.rom").is_file();
+        let (board, card) = match kernel {
+            Kernel::Builtin if fast => (
+                "microvm,accel=tcg,acpi=off,rtc=on",
+                "virtio-net-device,netdev=net0",
+            ),
+            Kernel::Builtin => ("pc,accel=tcg,acpi=off", PCI_CARD),
+            Kernel::Linux | Kernel::Base => ("pc,accel=tcg", PCI_CARD),
         };
         let always = "-no-user-config -nodefaults -no-reboot -display none -serial stdio -cpu max";
-        let card = "virtio-net-pci,netdev=net0,romfile=";
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(always.split(' '))
@@ -210,7 +221,7 @@ impl Rig {
             .args(["-netdev", &net, "-device", card, "-append", &words])
             .args(["-kernel".as_ref(), file.as_os_str()])
             .args(["-initrd".as_ref(), program.root.as_os_str()]);
-        if kernel != Kernel::Base && Path::new("/usr/share/qemu/qboot.rom").is_file() {
+        if fast {
             command.args(["-bios", "qboot.rom"]);
         }
         command.stdin(Stdio::null());
@@ -293,9 +304,13 @@ impl Guest {
         self.address
     }
 
-    /// A connection to the server.
-    pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).unwrap()
+    /// A connection to the server that gives up where nothing happens.
+    pub(crate) fn connect(&self) -> std::io::Result<TcpStream> {
+        let to = format!("{}:{}", self.address.0, self.address.1);
+        let stream = TcpStream::connect_timeout(&to.parse().unwrap(), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
     }
 
     /// Whether a connection lasts: QEMU's own network takes all of them and ends those that no
@@ -328,6 +343,22 @@ impl Drop for Guest {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Unikraft's base: a kernel that exists, or one that is built from the sources and kept.
+fn base() -> Option<PathBuf> {
+    let built = std::env::var_os("KRAFT_UNIKRAFT_BASE").map(PathBuf::from);
+    built.or_else(|| {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unikraft-base");
+        let sources = unikraft::sources()?;
+        if !kept.is_file() {
+            let bench = Bench::new().limit(Duration::from_mins(90));
+            let project = unikraft::base(&bench, &sources);
+            let _ = unikraft::build(&bench, &project);
+            fs::copy(project.join(unikraft::KERNEL), &kept).unwrap();
+        }
+        Some(kept)
+    })
 }
 
 /// Compiles the program of these measurements so that each of the kernels runs it.

@@ -2,9 +2,10 @@
 //! root filesystem, alternating in one run: start, memory, requests, throughput, size.
 //!
 //! Unikraft's base joins in the start where `KRAFT_UNIKRAFT_BASE` names its kernel (what `kraft
-//! build` makes of the catalog's `base`). Debian's kernel comes from
-//! `scripts/fetch-linux-guest.sh`, wrk, redis and nginx from Debian's packages; what is missing is
-//! skipped. Nothing here fails because of a number.
+//! build` makes of the catalog's `base`) or `KRAFT_UNIKRAFT_SOURCES` the clones to build it of.
+//! Debian's kernel comes from `scripts/fetch-linux-guest.sh`, wrk, redis and nginx from Debian's
+//! packages; what is missing is skipped. Nothing here fails because of a number, and a machine that
+//! stops to answer leaves a gap in the table.
 //!
 //! `cargo bench -p kraft-e2e --bench runtime -- redis` measures one of the parts `start`, `nginx`,
 //! `redis`, `stream` and `memory`. The last column compares the time of processors that QEMU takes
@@ -15,22 +16,24 @@
 
 mod guest;
 
-use std::io::{Read, Write};
+use std::io::{Error, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use guest::{Guest, Kernel, Network, Program, Rig};
 use kraft_e2e::harness::skip;
 use kraft_e2e::registry::installed;
 
-const STARTS: usize = 9;
-const ROUNDS: usize = 3;
+const STARTS: usize = 15;
+const ROUNDS: usize = 5;
 /// What the machines have when their memory is not what is measured.
 const MEBIBYTES: usize = 256;
 const BYTES: usize = 100_000_000;
+/// How long a client may take.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// The first argument of this program in its own network namespace.
 const TAP: &str = "--with-a-tap-device";
 const NO_TAP: &str = "--without-a-tap-device";
@@ -127,19 +130,20 @@ fn start(rig: &Rig) {
     let mut times = vec![[Vec::new(), Vec::new()]; kernels.len()];
     for _ in 0..STARTS {
         for (kernel, [wall, cpu]) in kernels.iter().zip(&mut times) {
-            let span = rig.time_to_output(*kernel, &hello, 128).unwrap();
-            wall.push(span.millis);
-            cpu.push(span.cpu_millis);
+            if let Some(span) = rig.time_to_output(*kernel, &hello, 128) {
+                wall.push(span.millis);
+                cpu.push(span.cpu_millis);
+            }
         }
     }
-    let times: Vec<[f64; 2]> = times.into_iter().map(|it| it.map(median)).collect();
-    let [wall, cpu] = times[0];
-    for ([other, busy], name) in times.iter().skip(1).zip(["Linux", "Unikraft's base"]) {
+    let [wall, cpu] = times.remove(0);
+    for (others, name) in times.into_iter().zip(["Linux", "Unikraft's base"]) {
         let what = format!("start of QEMU to output | {name}, ms");
-        row(&what, wall, *other, Some(cpu / busy));
+        let ours = [wall.clone(), cpu.clone()];
+        compare_medians(&what, ours, others);
     }
     if !rig.has_base() {
-        skip("KRAFT_UNIKRAFT_BASE names no kernel of Unikraft");
+        skip("neither KRAFT_UNIKRAFT_BASE nor KRAFT_UNIKRAFT_SOURCES is set");
     }
 }
 
@@ -231,7 +235,8 @@ fn least(works: impl Fn(usize) -> bool) -> f64 {
     enough as f64
 }
 
-type Measurement<'a> = (&'a str, &'a dyn Fn(&Guest) -> f64);
+/// Measures something; none if the machine does not answer.
+type Measurement<'a> = (&'a str, &'a dyn Fn(&Guest) -> Option<f64>);
 
 /// Measures rates (more is better); the last column compares the time of QEMU's processors for the same work.
 fn compare(rig: &Rig, program: &Program, measurements: &[Measurement<'_>]) {
@@ -239,21 +244,42 @@ fn compare(rig: &Rig, program: &Program, measurements: &[Measurement<'_>]) {
     let mut costs = rates.clone();
     for _ in 0..ROUNDS {
         for (at, kernel) in [Kernel::Builtin, Kernel::Linux].into_iter().enumerate() {
-            let guest = rig.start(kernel, program, MEBIBYTES);
-            let guest = guest.expect("the server answers");
-            for (index, (_, measure)) in measurements.iter().enumerate() {
-                let (start, busy) = (Instant::now(), guest.cpu_seconds());
-                let rate = measure(&guest);
+            let mut guest = None;
+            for (index, (what, measure)) in measurements.iter().enumerate() {
+                if guest.is_none() {
+                    guest = rig.start(kernel, program, MEBIBYTES);
+                }
+                let Some(running) = &guest else {
+                    eprintln!("{what}: {kernel:?} does not start");
+                    continue;
+                };
+                let (start, busy) = (Instant::now(), running.cpu_seconds());
+                let Some(rate) = measure(running) else {
+                    eprintln!("{what}: {kernel:?} does not answer");
+                    guest = None;
+                    continue;
+                };
                 let done = rate * start.elapsed().as_secs_f64();
                 rates[index][at].push(rate);
-                costs[index][at].push((guest.cpu_seconds() - busy) / done);
+                costs[index][at].push((running.cpu_seconds() - busy) / done);
             }
         }
     }
-    for (((what, _), rates), costs) in measurements.iter().zip(rates).zip(costs) {
-        let ([ours, theirs], [cheap, dear]) = (rates.map(median), costs.map(median));
-        row(what, ours, theirs, Some(cheap / dear));
+    for (((what, _), [our_rates, rates]), [our_costs, costs]) in
+        measurements.iter().zip(rates).zip(costs)
+    {
+        compare_medians(what, [our_rates, our_costs], [rates, costs]);
     }
+}
+
+/// Prints a row: what was measured, and the times of processors.
+fn compare_medians(what: &str, ours: [Vec<f64>; 2], theirs: [Vec<f64>; 2]) {
+    if ours.iter().chain(&theirs).any(Vec::is_empty) {
+        println!("{what:<44} {:>10}", "no answer");
+        return;
+    }
+    let ([ours, busy], [theirs, theirs_busy]) = (ours.map(median), theirs.map(median));
+    row(what, ours, theirs, Some(busy / theirs_busy));
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -261,56 +287,80 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn output(command: &mut Command) -> String {
-    let output = command.stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{command:?}");
-    String::from_utf8(output.stdout).unwrap()
+/// What a client prints; none if it fails or does not come to its end.
+fn output(command: &mut Command) -> Option<String> {
+    let mut client = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = client.stdout.take().unwrap();
+    let (send, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = send.send(printed.read_to_string(&mut text).map(|_| text));
+    });
+    let text = received.recv_timeout(PATIENCE);
+    if text.is_err() {
+        let _ = client.kill();
+    }
+    let status = client.wait().unwrap();
+    text.ok()?.ok().filter(|_| status.success())
 }
 
-fn wrk(guest: &Guest, connections: usize) -> f64 {
+fn wrk(guest: &Guest, connections: usize) -> Option<f64> {
     let (host, port) = guest.address();
     let mut command = Command::new("wrk");
-    command.args(["-t1", &format!("-c{connections}"), "-d5s"]);
-    let text = output(command.arg(format!("http://{host}:{port}/index.html")));
+    command.args(["-t1", &format!("-c{connections}"), "-d4s"]);
+    let text = output(command.arg(format!("http://{host}:{port}/index.html")))?;
     let rate = text
         .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"));
-    rate.unwrap().trim().parse().unwrap()
+    rate?.trim().parse().ok().filter(|&rate| rate > 0.0)
 }
 
-fn ask(guest: &Guest, what: &str, connections: usize) -> f64 {
+fn ask(guest: &Guest, what: &str, connections: usize) -> Option<f64> {
     let (host, port) = guest.address();
     let count = if connections == 1 { 5_000 } else { 20_000 };
     let mut command = Command::new("redis-benchmark");
     command.args(["-h", host, "-p", &port.to_string(), "--csv", "-t", what]);
     command.args(["-c", &connections.to_string(), "-n", &format!("{count}")]);
-    let text = output(&mut command);
-    let line = text.lines().last().unwrap();
-    line.split('"').nth(3).unwrap().parse().unwrap()
+    let text = output(&mut command)?;
+    text.lines().last()?.split('"').nth(3)?.parse().ok()
 }
 
-fn receive(guest: &Guest) -> f64 {
-    let mut stream = guest.connect();
-    let (mut buffer, mut done) = (vec![0; 1 << 18], 0);
+/// The rate of something that transfers [`BYTES`], unless it fails.
+fn rate(transfer: impl FnOnce() -> Result<(), Error>) -> Option<f64> {
     let start = Instant::now();
-    stream.write_all(b"s").unwrap();
-    while done < BYTES {
-        match stream.read(&mut buffer).unwrap() {
-            0 => panic!("only {done} bytes came"),
-            count => done += count,
+    match transfer() {
+        Ok(()) => Some(BYTES as f64 / 1e6 / start.elapsed().as_secs_f64()),
+        Err(error) => {
+            eprintln!("after {:.1} s: {error}", start.elapsed().as_secs_f64());
+            None
         }
     }
-    BYTES as f64 / 1e6 / start.elapsed().as_secs_f64()
 }
 
-fn send(guest: &Guest) -> f64 {
-    let mut stream = guest.connect();
-    let start = Instant::now();
-    stream.write_all(b"r").unwrap();
-    stream.write_all(&vec![0; BYTES]).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = [0];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"k");
-    BYTES as f64 / 1e6 / start.elapsed().as_secs_f64()
+fn receive(guest: &Guest) -> Option<f64> {
+    rate(|| {
+        let mut stream = guest.connect()?;
+        let (mut buffer, mut done) = (vec![0; 1 << 18], 0);
+        stream.write_all(b"s")?;
+        while done < BYTES {
+            match stream.read(&mut buffer)? {
+                0 => return Err(Error::other(format!("only {done} bytes came"))),
+                count => done += count,
+            }
+        }
+        Ok(())
+    })
+}
+
+fn send(guest: &Guest) -> Option<f64> {
+    rate(|| {
+        let mut stream = guest.connect()?;
+        stream.write_all(b"r")?;
+        stream.write_all(&vec![0; BYTES])?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer)?;
+        assert_eq!(&answer, b"k");
+        Ok(())
+    })
 }
