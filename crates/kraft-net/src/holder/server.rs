@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use super::attention::Attention;
 use super::dns::{Dns, Local};
 use super::names::Names;
 use super::namespace::Namespaces;
@@ -45,6 +46,7 @@ pub(super) struct Server {
     me: Identity,
     namespaces: Namespaces,
     outside: Outside,
+    attention: Rc<Attention>,
     netlink: RefCell<Netlink>,
     bridge: u32,
     way_out: RefCell<Result<Ipv4Addr, String>>,
@@ -103,6 +105,7 @@ impl Server {
             me,
             namespaces,
             outside,
+            attention: Attention::new(),
             netlink: RefCell::new(netlink),
             bridge,
             way_out: RefCell::new(Err("it is not there yet".to_owned())),
@@ -182,7 +185,8 @@ impl Server {
     /// Serves machines whose holder was killed. Ports that cannot be published any more stay closed.
     pub(super) fn take_over(self: &Rc<Self>, machines: Vec<Active>) {
         for active in machines {
-            let publish = |port| proxy::publish(&self.outside, port, active.address).ok();
+            let publish =
+                |port| proxy::publish(&self.outside, &self.attention, port, active.address).ok();
             let published = active.ports.iter().filter_map(publish).collect();
             self.serve_machine(active, published);
         }

@@ -146,15 +146,16 @@ impl Server {
         for index in left {
             self.remove_card(index);
         }
+        let publish = |port| proxy::publish(&self.outside, &self.attention, port, asked.address);
         for port in &asked.ports {
-            let mut published = proxy::publish(&self.outside, port, asked.address);
+            let mut published = publish(port);
             // That of the earlier run closes when its task is next looked at.
             for _ in 0..ATTEMPTS {
                 match &published {
                     Err(error) if error.kind() == ErrorKind::AddrInUse => sleep(REBIND).await,
                     _ => break,
                 }
-                published = proxy::publish(&self.outside, port, asked.address);
+                published = publish(port);
             }
             asked
                 .published
