@@ -9,6 +9,7 @@
 //! it the rights over the network namespace and over nothing else.
 
 mod attention;
+mod dhcp;
 mod dns;
 mod names;
 mod namespace;

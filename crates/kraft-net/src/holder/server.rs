@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use kraft_core::net::{Interface, Mac};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, Process};
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use super::attention::Attention;
+use super::dhcp::{self, Machines};
 use super::dns::{Dns, Local};
 use super::names::Names;
 use super::namespace::Namespaces;
@@ -119,7 +121,7 @@ impl Server {
         }))
     }
 
-    /// Starts the way out, the name server and the socket.
+    /// Starts the way out, the servers for names and addresses, and the socket.
     pub(super) async fn open(self: &Rc<Self>) -> Result<UnixListener, Refused> {
         if self.network.internal {
             *self.way_out.borrow_mut() = Err("the network is internal".to_owned());
@@ -141,8 +143,13 @@ impl Server {
         let dns = Dns::start(address, local, self.outside.clone())
             .await
             .map_err(cannot("start the name server of the network"))?;
-        // It serves as long as this process lives.
-        std::mem::forget(dns);
+        let server = self.clone();
+        let machines: Machines = Rc::new(move |mac| server.settings_of(mac));
+        let dhcp = dhcp::serve(BRIDGE, self.network.gateway, machines)
+            .await
+            .map_err(cannot("start the DHCP server of the network"))?;
+        // They serve as long as this process lives.
+        std::mem::forget((dns, dhcp));
         fs::remove_file(&self.dir.socket())
             .map_err(cannot("remove the socket of an earlier holder"))?;
         let listener = UnixListener::bind(SOCKET).map_err(cannot("open its socket"))?;
@@ -294,6 +301,15 @@ impl Server {
             }
         }
         Some(names)
+    }
+
+    /// Returns the connection of the machine that runs with a hardware address.
+    fn settings_of(&self, mac: Mac) -> Option<Interface> {
+        let machines = self.machines.borrow();
+        let mut settings = machines
+            .values()
+            .filter_map(|it| it.active.settings.as_ref());
+        settings.find(|it| it.mac == Some(mac)).cloned()
     }
 
     /// Makes the names those of the machines that run.

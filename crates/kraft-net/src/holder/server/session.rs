@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
@@ -32,6 +33,7 @@ struct Prepared {
     address: Ipv4Addr,
     ports: Vec<PortMapping>,
     others: Vec<String>,
+    settings: Option<Interface>,
     /// The name of its card's device, and its index.
     card: String,
     index: Option<u32>,
@@ -69,6 +71,7 @@ impl Server {
                     address,
                     ports,
                     others,
+                    settings,
                 } => {
                     let asked = Prepared {
                         machine,
@@ -77,6 +80,7 @@ impl Server {
                         address,
                         ports,
                         others,
+                        settings: settings.map(|it| *it),
                         card: String::new(),
                         index: None,
                         published: Vec::new(),
@@ -105,6 +109,7 @@ impl Server {
                             others: ready.others,
                             card: Some(ready.card),
                             index: ready.index,
+                            settings: ready.settings,
                             vmm,
                         };
                         self.serve_machine(active, ready.published);
