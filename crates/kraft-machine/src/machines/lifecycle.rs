@@ -190,6 +190,18 @@ impl Machines {
         Ok(self.record_end(&mut locked, ending))
     }
 
+    /// Kills the VMM of a machine at once, also while another process or thread is stopping it. That
+    /// one records the end, else the machine's monitor.
+    pub fn kill_now(&self, id: Id) -> Result<(), Error> {
+        let Ok(Some(record)) = self.load(id) else {
+            return Err(Error::not_found(id));
+        };
+        match record.run.as_ref().and_then(|run| run.vmm.as_ref()) {
+            Some(vmm) => kill_vmms(std::slice::from_ref(vmm), &record.name),
+            None => Ok(()),
+        }
+    }
+
     /// Pauses a machine: stops the guest's processors.
     pub fn pause(&self, id: &Id) -> Result<Machine, Error> {
         let locked = self.lock_machine(*id, None)?;
@@ -338,15 +350,7 @@ impl Machines {
         {
             return Err(locked.will_not_end(&vmm));
         }
-        let mut ending = ending_of_stopped(locked.driver, &locked.dir);
-        if shut_down
-            && matches!(
-                ending.reason,
-                EndReason::PoweredOff | EndReason::Exited { code: TERMINATED }
-            )
-        {
-            ending.reason = EndReason::Stopped;
-        }
+        let mut ending = ending_of_stopped(locked.driver, &locked.dir, shut_down);
         if options.host_down {
             ending.reason = EndReason::HostDown;
         }
@@ -516,18 +520,78 @@ fn end_process(
     process.wait(Some(KILL_TIMEOUT))
 }
 
-/// Determines the end of a machine that was stopped: that of the guest, if it ended first.
-fn ending_of_stopped(driver: Option<&'static dyn Driver>, dir: &MachineDir) -> Ending {
-    let stopped = |at| Ending {
-        at,
-        reason: EndReason::Stopped,
+/// Determines the end of a machine that was stopped: that of the guest, if it ended first. A guest that
+/// shut down because it was asked to was stopped, whatever its program made of that.
+fn ending_of_stopped(
+    driver: Option<&'static dyn Driver>,
+    dir: &MachineDir,
+    shut_down: bool,
+) -> Ending {
+    let (events, reported) = driver.map_or_else(Default::default, |driver| {
+        reported_ending(driver, dir, None)
+    });
+    let Some(mut ending) = reported else {
+        return Ending {
+            at: now(),
+            reason: EndReason::Stopped,
+        };
     };
-    match driver.and_then(|driver| reported_ending(driver, dir, None).1) {
-        Some(Ending {
-            at,
-            reason: EndReason::Killed { .. },
-        }) => stopped(at),
-        Some(ending) => ending,
-        None => stopped(now()),
+    let is_stop = match ending.reason {
+        EndReason::Killed { .. } => true,
+        EndReason::PoweredOff | EndReason::Exited { code: TERMINATED } => shut_down,
+        // The status of a program that SIGTERM ended: only the VMM's parent knows more of it than
+        // that its highest bit is set.
+        EndReason::Crashed { .. } => shut_down && events.is_crash_loaded(),
+        EndReason::Exited { .. }
+        | EndReason::Stopped
+        | EndReason::MonitorFailed { .. }
+        | EndReason::HostDown
+        | EndReason::Vanished => false,
+    };
+    if is_stop {
+        ending.reason = EndReason::Stopped;
+    }
+    ending
+}
+
+#[cfg(test)]
+mod tests {
+    use kraft_core::platform::Platform;
+
+    use super::*;
+    use crate::driver;
+    use crate::layout::Layout;
+
+    /// Returns how a machine ended whose VMM wrote these events before it was stopped.
+    fn end(events: &[&str], shut_down: bool) -> EndReason {
+        let home = tempfile::tempdir().unwrap();
+        let dir = Layout::new(home.path().to_owned()).machine(Id::new());
+        kraft_sys::fs::create_dir_all(dir.path(), 0o700).unwrap();
+        let mut text = "{\"return\": {}}\n".to_owned();
+        for event in events {
+            text.push_str("{\"timestamp\": {\"seconds\": 1, \"microseconds\": 0}, \"event\": ");
+            text.push_str(event);
+            text.push_str("}\n");
+        }
+        kraft_sys::fs::replace_file(&dir.events(), text.as_bytes()).unwrap();
+        ending_of_stopped(driver::built_in(Platform::Qemu), &dir, shut_down).reason
+    }
+
+    #[test]
+    fn a_guest_that_shut_down_when_it_was_asked_to_was_stopped_whatever_its_status() {
+        let off = "\"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}";
+        // The highest bit of a status, as of 143 after SIGTERM.
+        let bit = "\"GUEST_CRASHLOADED\", \"data\": {\"action\": \"run\"}";
+        let panic = "\"GUEST_PANICKED\", \"data\": {\"action\": \"pause\"}";
+        assert_eq!(end(&[off], true), EndReason::Stopped);
+        assert_eq!(end(&[bit, off], true), EndReason::Stopped);
+        assert_eq!(end(&[], false), EndReason::Stopped);
+        // It was not asked, or failed meanwhile.
+        assert_eq!(end(&[off], false), EndReason::PoweredOff);
+        assert!(matches!(end(&[panic], true), EndReason::Crashed { .. }));
+        assert!(matches!(
+            end(&[panic, bit, off], true),
+            EndReason::Crashed { .. }
+        ));
     }
 }
