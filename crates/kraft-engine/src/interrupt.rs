@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use kraft_sys::stream::Stop;
@@ -19,7 +20,8 @@ pub struct Interrupted;
 
 /// The signals of the process; implemented by the command line.
 pub trait Signals: Send + Sync {
-    /// Registers handlers: the first signal cancels, the second one ends the process.
+    /// Registers handlers: the first signal cancels, the second one ends the process, unless
+    /// [`Interrupt::repeat`] returns true.
     ///
     /// If handlers cannot be registered, signals keep their usual effect.
     fn register(&self, interrupt: &Interrupt);
@@ -53,6 +55,9 @@ struct Inner {
     /// A pipe whose other end is closed when the token is cancelled.
     cancelled: OnceLock<Option<PipeReader>>,
     open: Mutex<Option<PipeWriter>>,
+    /// Whether the second signal is expected, and whether it came.
+    expects_second: AtomicBool,
+    repeated: AtomicBool,
 }
 
 impl Inner {
@@ -71,6 +76,8 @@ impl Interrupt {
             registered: Once::new(),
             cancelled: OnceLock::new(),
             open: Mutex::new(None),
+            expects_second: AtomicBool::new(false),
+            repeated: AtomicBool::new(false),
         }))
     }
 
@@ -86,6 +93,29 @@ impl Interrupt {
     pub fn cancel(&self) {
         self.0.token.cancel();
         self.0.hold(None);
+    }
+
+    /// Has the second signal not end the process: a flow that puts things in order after the first one
+    /// looks at [`Interrupt::is_repeated`], and hurries. The third signal ends the process.
+    pub fn expect_second(&self) {
+        self.0.expects_second.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the second signal is expected.
+    #[must_use]
+    pub fn expects_second(&self) -> bool {
+        self.0.expects_second.load(Ordering::SeqCst)
+    }
+
+    /// Notes the second signal; returns whether it was expected.
+    pub fn repeat(&self) -> bool {
+        self.expects_second() && !self.0.repeated.swap(true, Ordering::SeqCst)
+    }
+
+    /// Returns whether the user interrupted a second time.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.0.repeated.load(Ordering::SeqCst)
     }
 
     /// Returns when programs that are waited for are stopped: when the user interrupts.
@@ -159,7 +189,7 @@ impl fmt::Debug for Interrupt {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -180,6 +210,15 @@ mod tests {
         let _ = interrupt.listen();
         let _ = other.listen();
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn the_second_signal_is_noted_once_if_it_is_expected() {
+        let interrupt = Interrupt::default();
+        assert!(!interrupt.repeat() && !interrupt.is_repeated());
+        interrupt.expect_second();
+        assert!(interrupt.repeat() && interrupt.is_repeated());
+        assert!(!interrupt.repeat(), "the third one ends the process");
     }
 
     #[test]

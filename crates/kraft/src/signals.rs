@@ -1,14 +1,13 @@
 //! Ctrl-C and its relatives: they cancel the interrupt of the engine.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use kraft_engine::interrupt::{Interrupt, Signals};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
-use signal_hook::iterator;
+use signal_hook::{flag, iterator, low_level};
 
 /// Signals that ask a program to end.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -26,21 +25,27 @@ impl Signals for ProcessSignals {
         let (registered, ready) = mpsc::channel::<()>();
         let waiter = thread::Builder::new().name("signals".to_owned());
         let spawned = waiter.spawn(move || {
+            // A handler ends the process once this is set, also if this thread does not get to run.
+            let ends = Arc::new(AtomicBool::new(false));
+            // Before those that wake this thread: the signal that sets it must not end the process.
+            for signal in SIGNALS {
+                let _ = flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&ends));
+            }
             let Ok(mut signals) = iterator::Signals::new(SIGNALS) else {
+                ends.store(true, Ordering::SeqCst);
                 return;
             };
-            let first = Arc::new(AtomicBool::new(false));
-            for signal in SIGNALS {
-                // In this order: the second signal finds what the first one left.
-                let _ =
-                    flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&first));
-                let _ = flag::register(signal, Arc::clone(&first));
-            }
             drop(registered);
-            if signals.forever().next().is_some() {
-                interrupt.cancel();
+            for _ in signals.forever() {
+                if !interrupt.is_cancelled() {
+                    ends.store(!interrupt.expects_second(), Ordering::SeqCst);
+                    interrupt.cancel();
+                } else if interrupt.repeat() {
+                    ends.store(true, Ordering::SeqCst);
+                } else {
+                    low_level::exit(INTERRUPTED);
+                }
             }
-            // Handlers stay registered: the next signal ends the process.
         });
         if spawned.is_ok() {
             // Ends with an error when the thread drops its end: the handlers are in place.
