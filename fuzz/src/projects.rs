@@ -29,7 +29,8 @@ pub fn compose(bytes: &[u8]) {
         compose.order(&[]);
     }
     render("compose.yaml", &text, &parsed.problems, true);
-    kraft_core::compose::variables(&text);
+    kraft_core::compose::variables(&text, &marked);
+    kraft_core::compose::plain_variables(&text, &marked);
 }
 
 fn marked(name: &str) -> Option<String> {

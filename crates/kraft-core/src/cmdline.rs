@@ -88,7 +88,7 @@ impl CommandLine {
             }
         };
         match dialect {
-            Dialect::Unikraft => params.extend(unikraft_params(&params, spec)),
+            Dialect::Unikraft => params.extend(unikraft_params(spec)),
             Dialect::Linux => params.extend(linux_params(&params, spec)),
         }
         if dialect == Dialect::Unikraft && params.is_empty() && needs_stop(spec) {
@@ -152,9 +152,9 @@ const FSTAB: &str = "vfs.fstab";
 /// The kernel's parameter for the application's environment (Unikraft 0.17 lib/posix-environ).
 const ENVIRONMENT: &str = "env.vars";
 
-/// Returns the parameters for the machine's networks, unless the user set theirs, and for its mounts and
-/// environment. The root file system comes before volumes mounted in it.
-fn unikraft_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
+/// Returns the parameters for the machine's networks, mounts and environment. The root file system comes
+/// before volumes mounted in it.
+fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
     let root =
         (spec.mounts_initrd && spec.initrd.is_some()).then(|| mount::INITRD_ENTRY.to_owned());
     let volumes = spec.volumes.iter().enumerate();
@@ -163,9 +163,7 @@ fn unikraft_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
         .chain(volumes.map(|(index, volume)| volume.fstab_entry(index, spec.guest)))
         .collect();
     let environment: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let has_own = given.iter().any(|param| param.name == ADDRESS);
-    let networks = spec.networks.iter().filter(|_| !has_own);
-    let addresses = networks.filter_map(Interface::parameter);
+    let addresses = spec.networks.iter().filter_map(Interface::parameter);
     let lists = [(FSTAB, fstab), (ENVIRONMENT, environment)]
         .into_iter()
         .filter(|(_, values)| !values.is_empty())
@@ -176,20 +174,19 @@ fn unikraft_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
         .collect()
 }
 
-/// Returns the parameters of a Linux kernel besides the user's: the console, `panic` and the address,
-/// unless the user set them; the mounts, one parameter each, for an init that reads them (the kernel
-/// itself ignores `vfs.fstab`, which it takes for a module parameter); and the environment, which init
+/// Returns the parameters of a Linux kernel besides the user's: the console and `panic`, unless the
+/// user set them; the mounts, one parameter each, for an init that reads them (the kernel itself
+/// ignores `vfs.fstab`, which it takes for a module parameter); and the environment, which init
 /// inherits.
 fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
-    let defaults = [("console", "ttyS0"), ("panic", "-1")]
-        .map(|(name, value)| Param::one(name, value))
-        .into_iter();
+    let defaults = [("console", "ttyS0"), ("panic", "-1")].into_iter();
     let mounts = spec.volumes.iter().enumerate();
     let first = spec.networks.first().and_then(Interface::linux_parameter);
     let address = first.map(|value| Param::one("ip", value));
     defaults
+        .filter(|(name, _)| given.iter().all(|param| param.name != *name))
+        .map(|(name, value)| Param::one(name, value))
         .chain(address)
-        .filter(|it| given.iter().all(|param| param.name != it.name))
         .chain(
             mounts.map(|(index, volume)| Param::one(FSTAB, volume.fstab_entry(index, spec.guest))),
         )

@@ -109,12 +109,17 @@ pub enum Side<'a> {
     },
     /// A path on the host.
     Local(&'a Path),
+    /// A tar archive: stdin or stdout (`-`).
+    Stream,
 }
 
 impl<'a> Side<'a> {
     /// Parses `MACHINE:PATH`, or else a path: with a slash or a dot before the first colon, as in
     /// Docker.
     pub fn parse(text: &'a OsStr) -> Self {
+        if text == "-" {
+            return Self::Stream;
+        }
         let local = Self::Local(Path::new(text));
         let mut parts = text.as_bytes().splitn(2, |byte| *byte == b':');
         let (Some(name), Some(path)) = (parts.next(), parts.next()) else {
@@ -130,6 +135,43 @@ impl<'a> Side<'a> {
     }
 }
 
+impl<'a> Side<'a> {
+    /// Returns the side with another machine, if it is one.
+    #[must_use]
+    pub fn of_machine(self, name: &'a str) -> Self {
+        match self {
+            Self::Machine { path, .. } => Self::Machine { name, path },
+            side @ (Self::Local(_) | Self::Stream) => side,
+        }
+    }
+}
+
+/// Copies a file into a volume of a machine as [`copy`] does, and makes the directories that its path
+/// there needs.
+///
+/// # Errors
+///
+/// As [`copy`].
+pub fn copy_with_directories(
+    ctx: &Context,
+    from: &Path,
+    name: &str,
+    to: &Path,
+) -> Result<Copied, Error> {
+    let machine = machines::existing(ctx).find(name)?;
+    let (volume, rest) = locate(&machine, to)?;
+    if !volume.read_only
+        && let Some(parent) = rest.parent()
+    {
+        let mut made = PathBuf::new();
+        for part in parent.components() {
+            made.push(part);
+            Place::below(&volume.source, &made, true)?.make_directory()?;
+        }
+    }
+    copy(ctx, Side::Local(from), Side::Machine { name, path: to })
+}
+
 /// Copies a file or a directory out of a volume of a machine or into one.
 ///
 /// As in Docker, a directory that exists as the destination gets the source by its name, or the
@@ -140,11 +182,8 @@ impl<'a> Side<'a> {
 /// If not exactly one side is a machine, its path is not in a volume that can be written, or a file
 /// cannot be read or written.
 pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>) -> Result<Copied, Error> {
-    let stream = Side::Local(Path::new("-"));
-    if from == stream || to == stream {
-        return Err(Error::Stream);
-    }
     match (from, to) {
+        (Side::Stream, _) | (_, Side::Stream) => Err(Error::Stream),
         (Side::Machine { name, path }, Side::Local(local)) => {
             let machine = machines::existing(ctx).find(name)?;
             let (volume, rest) = locate(&machine, path)?;

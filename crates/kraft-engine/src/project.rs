@@ -485,7 +485,12 @@ pub fn open_or_lone(
 pub fn lone(dir: &Path, dockerfile: &str, runtime: &str) -> Result<Project, Error> {
     let quoted = |text: &str| text.replace('\'', "''");
     let (runtime, dockerfile) = (quoted(runtime), quoted(dockerfile));
-    let text = format!("spec: v0.6\nruntime: '{runtime}'\nrootfs: './{dockerfile}'\n");
+    let before = if dockerfile.starts_with('/') {
+        ""
+    } else {
+        "./"
+    };
+    let text = format!("spec: v0.6\nruntime: '{runtime}'\nrootfs: '{before}{dockerfile}'\n");
     let name = "what stands for a Kraftfile".to_owned();
     // Variables in the names stay as they are.
     let draft = Draft::parse(name, text.as_bytes(), dir, &Environment::default());

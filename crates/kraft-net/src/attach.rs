@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
@@ -36,12 +35,16 @@ const ENVIRONMENT: Inherit =
 /// A machine that is about to start in a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// The network.
+    pub network: &'a str,
     /// The id of the machine.
     pub machine: &'a str,
     /// The name by which machines of the network find it.
     pub name: &'a str,
-    /// Its connection, as it was [reserved](Networks::reserve).
-    pub interface: &'a Interface,
+    /// Further names.
+    pub aliases: &'a [String],
+    /// Its address, which was [reserved](Networks::reserve).
+    pub address: Ipv4Addr,
     /// The ports to publish, all with a port of the host.
     pub ports: &'a [PortMapping],
     /// Its other networks: it finds the machines of those by name as well.
@@ -51,14 +54,15 @@ pub struct Wanted<'a> {
 /// A machine that is connected.
 ///
 /// ```no_run
-/// use kraft_core::net::Interface;
 /// use kraft_net::{Networks, Wanted};
 ///
 /// # fn example(networks: &Networks, vmm: &kraft_sys::process::Identity) -> Result<(), kraft_net::Error> {
 /// let attachment = networks.attach(&Wanted {
+///     network: "web",
 ///     machine: "1",
 ///     name: "alice",
-///     interface: &Interface::parse("web:10.9.0.2").expect("a connection"),
+///     aliases: &[],
+///     address: "10.9.0.2".parse().expect("an address"),
 ///     ports: &[],
 ///     others: &[],
 /// })?;
@@ -89,33 +93,30 @@ impl Networks {
     ///
     /// If the network is down, a port cannot be published, or the host does not allow it.
     pub fn attach(&self, wanted: &Wanted<'_>) -> Result<Attachment, Error> {
-        let interface = wanted.interface;
-        let name = interface.network.as_str();
-        let dir = self.dir(name)?;
-        let network = Network::load(&dir).map_err(absent(name))?;
+        let dir = self.dir(wanted.network)?;
+        let network = Network::load(&dir).map_err(absent(wanted.network))?;
         if !network.up {
             return Err(Error::Down { name: network.name });
         }
         let ask = Ask::Attach {
             machine: wanted.machine.to_owned(),
             name: wanted.name.to_owned(),
-            aliases: interface.aliases.clone(),
-            address: interface.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-            settings: Some(Box::new(interface.clone())),
+            aliases: wanted.aliases.to_vec(),
+            address: wanted.address,
             ports: wanted.ports.to_vec(),
             others: wanted.others.iter().copied().map(str::to_owned).collect(),
         };
-        let stream = reach(&dir, name)?;
-        let failed = broken(name);
+        let stream = reach(&dir, wanted.network)?;
+        let failed = broken(wanted.network);
         send(&stream, &ask).map_err(&failed)?;
         let (answer, files) = receive(&stream).map_err(&failed)?;
-        accept(name, answer)?;
+        accept(wanted.network, answer)?;
         let mut files = files.into_iter();
         let tap = files
             .next()
             .ok_or_else(|| failed(ErrorKind::InvalidData.into()))?;
         Ok(Attachment {
-            network: name.to_owned(),
+            network: wanted.network.to_owned(),
             stream,
             card: tap::name(&tap).map_err(&failed)?,
             tap,

@@ -11,7 +11,6 @@
 
 use std::net::Ipv4Addr;
 
-use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_sys::process::Identity;
 use serde::{Deserialize, Serialize};
@@ -39,9 +38,6 @@ pub(crate) enum Ask {
         address: Ipv4Addr,
         ports: Vec<PortMapping>,
         others: Vec<String>,
-        /// What a machine that asks is answered; an older kraft does not say it.
-        #[serde(default)]
-        settings: Option<Box<Interface>>,
     },
     /// Says that the machine of this connection runs.
     Running { vmm: Identity },

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use kraft_core::net::{Interface, Mac};
+use kraft_core::net::Mac;
 use kraft_core::port::PortMapping;
 use kraft_sys::fs;
 use kraft_sys::process::Identity;
@@ -130,9 +130,6 @@ pub struct Active {
     /// The index of that device, by which it is removed if the VMM leaves it behind.
     #[serde(default)]
     pub(crate) index: Option<u32>,
-    /// What a machine that asks is answered; an older kraft did not record it.
-    #[serde(default)]
-    pub(crate) settings: Option<Interface>,
     /// Its VMM.
     pub vmm: Identity,
 }

@@ -144,6 +144,18 @@ impl Place {
         }
     }
 
+    /// Makes a directory, unless something is there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn make_directory(&self) -> Result<(), Error> {
+        match rustix::fs::mkdirat(&self.dir, &self.name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(Error::on("make the directory", &self.path)(e.into())),
+        }
+    }
+
     /// Returns its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -35,7 +35,7 @@ use crate::app::App;
 use crate::cli::Invocation;
 pub use crate::cli::command;
 use crate::commands::Reading;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, Stage};
 use crate::ui::Ui;
 use kraft_config::env::Environment;
 use kraft_config::layers::{Origin, Value};
@@ -171,9 +171,14 @@ fn not_a_command(error: &clap::Error, args: &[OsString], env: &Environment) -> E
         flags.values.push(("log.type", "json".to_owned()));
     }
     let ui = Ui::new(&Config::without_file(&flags, env.clone()));
+    let kind = match cli::command_of(args) {
+        Some("compose") => Kind::Compose(Stage::Arguments),
+        _ => Kind::Usage,
+    };
     ui.usage_error(
+        kind.code(),
         &text,
         ui::colour_is_wanted(no_color, env, io::stderr().is_terminal()),
     );
-    ExitCode::from(Kind::Usage.exit_code())
+    ExitCode::from(kind.exit_code())
 }

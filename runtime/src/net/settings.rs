@@ -29,9 +29,6 @@ pub struct Setting {
     pub domain: Option<String>,
 }
 
-/// The entry of a machine that asks a server for its address, as it does without any entry.
-const DHCP: &[u8] = b"dhcp";
-
 fn parse_address(text: &str) -> Option<IpAddress> {
     let text = text.strip_prefix('[').unwrap_or(text);
     let text = text.strip_suffix(']').unwrap_or(text);
@@ -125,9 +122,6 @@ pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
     let mut found = 0_usize;
     let mut configured = Vec::new();
     for entry in entries {
-        if entry == DHCP {
-            continue;
-        }
         let text = String::from_utf8_lossy(entry);
         let Some(setting) = parse(entry) else {
             crate::print!("kraft: netdev.ip={text} is not an address with a network\n");

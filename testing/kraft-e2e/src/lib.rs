@@ -24,7 +24,6 @@ pub mod linux;
 pub mod measure;
 pub mod netns;
 pub mod networks;
-pub mod place;
 pub mod program;
 pub mod registry;
 pub mod source;

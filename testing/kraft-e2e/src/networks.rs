@@ -1,5 +1,5 @@
-//! Networks of machines for tests and benchmarks: guests that serve and ask, and what of a network is
-//! visible on the host.
+//! Networks of machines for tests and benchmarks: a home of root or of an ordinary user, guests that
+//! serve and ask, and what of a network is visible on the host.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,8 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{eventually, is_running, skip};
-pub use crate::place::Place;
+use crate::harness::{Bench, Outcome, eventually, has_builtin_runtime, is_running, skip, wrapped};
 use crate::registry::installed;
 
 /// Answers HTTP requests and packets on port 8080 with its argument.
@@ -108,12 +107,22 @@ int main() {
 }
 "#;
 
+/// The user id of the ordinary user.
+const USER: u32 = 1000;
+
 /// Makes a device that every user may open for one program and its children, and becomes the user.
 const AS_USER: &str =
     r#"mount --make-rprivate / && mount --bind "$1" /dev/net/tun && shift && exec "$@""#;
 
-/// The programs for guests in networks.
-const PROGRAMS: [(&str, &str); 3] = [("server", SERVER), ("fetch", FETCH), ("who", WHO)];
+/// A home with programs for guests, of root or of an ordinary user.
+#[derive(Debug)]
+pub struct Place {
+    /// The home.
+    pub bench: Bench,
+    kraft: PathBuf,
+    /// The command that becomes the user; empty for the user who runs the tests.
+    user: Vec<String>,
+}
 
 impl Place {
     /// Makes a home with `server`, `fetch` and `who`; `None`, with a message, if this host has no
@@ -123,33 +132,55 @@ impl Place {
     /// If the programs cannot be compiled.
     #[must_use]
     pub fn new(ordinary: bool) -> Option<Self> {
-        Self::in_networks(ordinary, &PROGRAMS)
+        Self::with(
+            ordinary,
+            &[("server", SERVER), ("fetch", FETCH), ("who", WHO)],
+        )
     }
 
-    /// Makes a home as [`Place::with`] does, whose user may make networks.
+    /// Makes a home with C programs, each a name and a text.
     ///
     /// # Panics
-    /// If the programs cannot be compiled.
+    /// If they cannot be compiled.
     #[must_use]
-    pub fn in_networks(ordinary: bool, programs: &[(&str, &str)]) -> Option<Self> {
-        if !installed("slirp4netns") || !installed("ip") {
-            skip("slirp4netns or ip is not installed: scripts/setup.sh test");
+    pub fn with(ordinary: bool, programs: &[(&str, &str)]) -> Option<Self> {
+        let why = if !has_builtin_runtime() {
+            Some("the built-in runtime is not built: make runtime")
+        } else if !installed("gcc") || !installed("slirp4netns") || !installed("ip") {
+            Some("gcc, slirp4netns or ip is not installed: scripts/setup.sh test")
+        } else if ordinary && !rustix::process::geteuid().is_root() {
+            Some("only root can become another user")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            skip(why);
             return None;
         }
-        let mut place = Self::with(ordinary, programs)?;
+        let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+        for (name, text) in programs {
+            compile(&bench, name, text);
+        }
+        let kraft = bench.kraft_copy();
+        let mut user = Vec::new();
         if ordinary {
-            let tun = place.bench.path().join("tun");
+            let tun = bench.path().join("tun");
             let mut make = Command::new("mknod");
             let made = make.arg(&tun).args(["c", "10", "200"]).status().unwrap();
-            let open = fs::Permissions::from_mode(0o666);
-            if !made.success() || fs::set_permissions(&tun, open).is_err() {
+            fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let become_user = bench.hand_over(USER);
+            if !made.success()
+                || fs::set_permissions(&tun, fs::Permissions::from_mode(0o666)).is_err()
+            {
                 skip("this host makes no devices");
                 return None;
             }
             let enter = ["unshare", "--mount", "sh", "-c", AS_USER, "sh"].map(str::to_owned);
-            let tun = tun.to_str().unwrap().to_owned();
-            place.user.splice(0..0, enter.into_iter().chain([tun]));
+            user.extend(enter);
+            user.push(tun.to_str().unwrap().to_owned());
+            user.extend(become_user);
         }
+        let place = Self { bench, kraft, user };
         if let Some(why) = place.host_refuses() {
             skip(&why);
             return None;
@@ -171,13 +202,43 @@ impl Place {
         ]
         .into_iter()
         .find_map(|(what, text)| {
-            let mut probe = Command::new("sh");
-            probe.args(["-c", text]);
-            let mut probe = self.as_user(probe);
-            let output = probe.stdin(Stdio::null()).output().unwrap();
+            let words = ["sh", "-c", text].map(str::to_owned);
+            let words: Vec<&String> = self.user.iter().chain(&words).collect();
+            let (program, words) = words.split_first()?;
+            let mut probe = Command::new(program);
+            let output = probe.args(words).stdin(Stdio::null()).output().unwrap();
             let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             (!output.status.success()).then(|| format!("this user has no {what} ({printed})"))
         })
+    }
+
+    /// Prepares a `kraft` of the user with arguments.
+    pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let command = self.bench.command_of(&self.kraft, args);
+        let Some((program, words)) = self.user.split_first() else {
+            return command;
+        };
+        let mut wrapper = Command::new(program);
+        wrapper.args(words);
+        wrapped(wrapper, &command)
+    }
+
+    /// Runs `kraft` to its end.
+    pub fn kraft<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Outcome {
+        Outcome::of(&mut self.command(args))
+    }
+
+    /// Runs `kraft` and insists on success; returns what it wrote to stdout.
+    pub fn ok<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
+        self.kraft(args).success().stdout
+    }
+
+    /// Runs `kraft ... -o json` and returns the value.
+    ///
+    /// # Panics
+    /// If it is not JSON.
+    pub fn json<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
     }
 
     /// Runs the client in a network, and returns what it printed.
@@ -340,6 +401,17 @@ fn interfaces() -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = text.lines().filter_map(|line| line.split(':').nth(1));
     names.collect::<Vec<_>>().join(",")
+}
+
+/// Compiles a C program for guests, linked statically, into the home.
+fn compile(bench: &Bench, name: &str, text: &str) {
+    let source = bench.path().join(format!("{name}.c"));
+    fs::write(&source, text).unwrap();
+    let mut compile = Command::new("gcc");
+    compile.arg("-static").arg("-w").arg("-o");
+    compile.arg(bench.path().join(name)).arg(&source);
+    let output = compile.stderr(Stdio::null()).status().unwrap();
+    assert!(output.success());
 }
 
 /// Requests a page of the host; `None` if it does not come.

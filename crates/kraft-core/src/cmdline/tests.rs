@@ -106,33 +106,6 @@ fn full(boot: BootProtocol) -> MachineSpec {
 }
 
 #[test]
-fn an_address_that_the_user_sets_replaces_those_of_the_networks() {
-    let in_a_network = |boot, args: &[&str]| {
-        let networks = ["a:10.0.0.2/24:10.0.0.1", "b:10.0.1.2/24"];
-        render(&MachineSpec {
-            networks: networks
-                .map(|text| Interface::parse(text).unwrap())
-                .to_vec(),
-            kernel_args: strings(args),
-            ..spec(boot)
-        })
-    };
-    let (unikraft, linux) = (BootProtocol::Multiboot, BootProtocol::LinuxBzImage);
-    assert_eq!(
-        in_a_network(unikraft, &[]),
-        "netdev.ip=10.0.0.2/24:10.0.0.1:::: netdev.ip=10.0.1.2/24::::: --"
-    );
-    assert_eq!(
-        in_a_network(unikraft, &["netdev.ip=dhcp"]),
-        "netdev.ip=dhcp --"
-    );
-    assert_eq!(
-        in_a_network(linux, &["ip=dhcp"]),
-        "ip=dhcp console=ttyS0 panic=-1"
-    );
-}
-
-#[test]
 fn every_element_is_rendered_in_every_dialect() {
     insta::assert_snapshot!(render(&full(BootProtocol::Multiboot)), @r#"netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     insta::assert_snapshot!(render(&full(BootProtocol::Arm64Image)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);

@@ -29,6 +29,14 @@ fn record(node: &Node, table: &'static Record, place: Place, found: &mut Vec<Idl
         let Some(field) = table.field(&entry.key.value) else {
             continue;
         };
+        let is_host = || entry.value.text().is_some_and(|mode| mode.value == "host");
+        if place == Place::Host && field.name == "network_mode" && is_host() {
+            found.push(Idle {
+                path: "network_mode: host".to_owned(),
+                key: entry.key.clone(),
+                help: field.doc,
+            });
+        }
         if has_effect(table, field, place) {
             value(&entry.value, &field.shape, place, found);
         } else if !entry.value.is_null() {
@@ -69,8 +77,9 @@ fn value(node: &Node, shape: &'static Shape, place: Place, found: &mut Vec<Idle>
 
 fn has_effect(table: &Record, field: &Field, place: Place) -> bool {
     match (table.name, field.name) {
-        ("build", "cache_from" | "cache_to" | "secrets" | "ssh" | "platforms" | "no_cache")
-        | ("env_file", "format") => false,
+        ("build", "cache_from" | "cache_to" | "secrets" | "ssh" | "platforms" | "no_cache") => {
+            false
+        }
         ("compose", "networks" | "configs" | "secrets") => place == Place::Host,
         _ if field.doc == LOCAL => place == Place::Host,
         _ => field.doc != IDLE,

@@ -8,15 +8,18 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::document::located::Located;
-use crate::document::node::{Entry, Node, Scalar, Value};
+use crate::document::node::{Entry, Node, Value};
 use crate::document::open::open;
 use crate::document::problems::Problems;
 use crate::document::{check, interpolate};
 use crate::problem::{Problem, Span, Text};
 
+use super::env::variables;
 use super::merge::merge;
 use super::model::Compose;
+use super::paths::{join, rebase};
 use super::shape::{EXTENDS, FILE, SERVICE};
+use super::tags::{self, cut};
 use super::{KIND, Place, effect, lower, order};
 
 /// The maximum number of files of a project.
@@ -90,8 +93,20 @@ impl Loaded {
 /// assert_eq!(web.environment.len(), 2);
 /// ```
 pub fn load(files: Vec<Text>, loading: Loading<'_>) -> Loaded {
+    load_files(files, loading, false)
+}
+
+/// Merges the files of a project without expanding their variables: only `merged` of the result is
+/// set, and what needs their values is not checked.
+pub fn load_merged(files: Vec<Text>, loading: Loading<'_>) -> Loaded {
+    load_files(files, loading, true)
+}
+
+fn load_files(files: Vec<Text>, loading: Loading<'_>, raw: bool) -> Loaded {
     let mut loader = Loader {
         loading,
+        raw,
+        env: Vec::new(),
         texts: Vec::new(),
         end: 0,
         problems: Problems::default(),
@@ -101,19 +116,40 @@ pub fn load(files: Vec<Text>, loading: Loading<'_>) -> Loaded {
     };
     let mut whole: Option<Node> = None;
     for file in files {
-        let Some(tree) = loader.file(file, "", 0) else {
-            continue;
-        };
-        whole = Some(match whole {
-            None => tree,
-            Some(below) => merge(below, tree, ""),
-        });
+        if let Some(file) = loader.file(file, "", 0) {
+            whole = Some(file.over(whole));
+        }
     }
     loader.finish(whole)
 }
 
+/// A file that was read.
+#[derive(Clone)]
+struct File {
+    root: Node,
+    /// The places of values that do not merge with those of files below.
+    cuts: Vec<tags::Path>,
+}
+
+impl File {
+    /// Merges the file over those below.
+    fn over(self, below: Option<Node>) -> Node {
+        let Some(mut below) = below else {
+            return self.root;
+        };
+        for place in &self.cuts {
+            cut(&mut below, place);
+        }
+        merge(below, self.root, "")
+    }
+}
+
 struct Loader<'a> {
     loading: Loading<'a>,
+    /// Whether variables stay as they are.
+    raw: bool,
+    /// The variables of the files that `include` names for what is being read.
+    env: Vec<(String, String)>,
     texts: Vec<Text>,
     /// Where the next text begins.
     end: usize,
@@ -122,7 +158,7 @@ struct Loader<'a> {
     /// The files that are being read, to notice cycles.
     paths: Vec<String>,
     /// The files that were read for others.
-    trees: BTreeMap<String, Rc<Node>>,
+    trees: BTreeMap<(String, String), Rc<File>>,
 }
 
 impl Loader<'_> {
@@ -134,6 +170,9 @@ impl Loader<'_> {
                 self.problems.push(problem.at(root.span).help(KIND.begin));
             }
             merged = root.to_json();
+            if self.raw {
+                return None;
+            }
             let compose = lower::lower(&root, &mut self.problems);
             order::check(&compose, &mut self.problems);
             (!self.problems.fatal()).then_some(compose)
@@ -153,20 +192,24 @@ impl Loader<'_> {
 
     /// Reads one file, with what it includes and extends. `dir` is its directory, relative to that of
     /// the project.
-    fn file(&mut self, file: Text, dir: &str, depth: usize) -> Option<Node> {
+    fn file(&mut self, file: Text, dir: &str, depth: usize) -> Option<File> {
         let start = self.end;
         let mut problems = Problems::default();
-        let tree = open(&file.text, &KIND, &mut problems).map(|(mut root, _)| {
-            let vars = self.loading.vars;
-            problems.append(interpolate::interpolate(&file.text, &mut root, vars));
-            problems.append(check::check(&root, &FILE, true, KIND.name));
-            root
+        let opened = open(&file.text, &KIND, &mut problems).map(|opened| {
+            let mut root = opened.root;
+            let cuts = tags::take(&mut root, &opened.tags);
+            if !self.raw {
+                let vars = |name: &str| self.look_up(name);
+                problems.append(interpolate::interpolate(&file.text, &mut root, &vars));
+                problems.append(check::check(&root, &FILE, true, KIND.name));
+            }
+            File { root, cuts }
         });
         self.end += file.text.len() + 1;
         self.texts.push(file);
         problems.shift(start);
         self.problems.append(problems);
-        let mut root = tree?;
+        let File { mut root, cuts } = opened?;
         shift(&mut root, start);
         for idle in effect::idle(&root, self.loading.place) {
             let message = format!("`{}` has no effect", idle.key.value);
@@ -179,13 +222,32 @@ impl Loader<'_> {
             }
         }
         rebase(&mut root, dir);
-        let root = self.extended(root, dir, depth);
-        Some(self.included(root, dir, depth))
+        let root = self.extended(root, &cuts, dir, depth);
+        let root = self.included(
+            File {
+                root,
+                cuts: cuts.clone(),
+            },
+            dir,
+            depth,
+        );
+        Some(File { root, cuts })
     }
 
-    /// Reads a file that another one names at a position.
-    fn other(&mut self, path: &str, span: Span, depth: usize) -> Option<Rc<Node>> {
-        if let Some(tree) = self.trees.get(path) {
+    /// Looks up a variable, last in the files that `include` names.
+    fn look_up(&self, name: &str) -> Option<String> {
+        (self.loading.vars)(name).or_else(|| {
+            let found = self.env.iter().rev().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.clone())
+        })
+    }
+
+    /// Reads a file that another one names at a position; `dir` is what its paths are relative to.
+    fn other(&mut self, path: &str, dir: &str, span: Span, depth: usize) -> Option<Rc<File>> {
+        let key = (path.to_owned(), dir.to_owned());
+        // With variables of its own, it may be different each time.
+        let is_kept = self.env.is_empty();
+        if let Some(tree) = self.trees.get(&key).filter(|_| is_kept) {
             return Some(Rc::clone(tree));
         }
         let mut fail = |why: &str| {
@@ -209,64 +271,87 @@ impl Loader<'_> {
         };
         let name = path.to_owned();
         self.paths.push(name.clone());
-        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
-        let tree = self.file(Text { name, text }, &dir, depth + 1).map(Rc::new);
+        let tree = self.file(Text { name, text }, dir, depth + 1).map(Rc::new);
         self.paths.pop();
-        if let Some(tree) = &tree {
-            self.trees.insert(path.to_owned(), Rc::clone(tree));
+        if let Some(tree) = tree.as_ref().filter(|_| is_kept) {
+            self.trees.insert(key, Rc::clone(tree));
         }
         tree
     }
 
     /// Merges the files of `include` below a file.
-    fn included(&mut self, mut root: Node, dir: &str, depth: usize) -> Node {
-        let Value::Map(entries) = &mut root.value else {
-            return root;
+    fn included(&mut self, mut file: File, dir: &str, depth: usize) -> Node {
+        let Value::Map(entries) = &mut file.root.value else {
+            return file.root;
         };
         let Some(at) = entries.iter().position(|it| it.key.value == "include") else {
-            return root;
+            return file.root;
         };
         let include = entries.remove(at).value;
         let mut below: Option<Node> = None;
         for item in include.items() {
-            let path = item.text().map(|path| vec![path]);
-            let paths = path.unwrap_or_else(|| {
-                let entry = item.entries().iter().find(|it| it.key.value == "path");
-                let Some(entry) = entry else {
-                    return Vec::new();
-                };
-                let one = entry.value.text().map(|path| vec![path]);
-                one.unwrap_or_else(|| entry.value.items().iter().filter_map(Node::text).collect())
-            });
-            if paths.is_empty() {
+            let get = |name: &str| {
+                let mut entries = item.entries().iter();
+                let entry = entries.find(|it| it.key.value == name);
+                entry.map(|entry| texts(&entry.value)).unwrap_or_default()
+            };
+            let paths = match item.text() {
+                Some(path) => vec![path],
+                None => get("path"),
+            };
+            let Some(first) = paths.first() else {
                 let problem = Problem::error("`include` names no file").at(item.span);
                 self.problems.push(problem);
-            }
+                continue;
+            };
+            let own = match get("project_directory").first() {
+                Some(own) => join(dir, own.value.trim_end_matches('/')),
+                None => parent(&join(dir, &first.value)).to_owned(),
+            };
+            let before = self.env.len();
+            self.read_env(&get("env_file"), dir, &own);
             for path in paths {
-                let Some(tree) = self.other(&join(dir, &path.value), path.span, depth) else {
-                    continue;
-                };
-                let tree = Node::clone(&tree);
-                below = Some(match below {
-                    None => tree,
-                    Some(below) => merge(below, tree, ""),
-                });
-            }
-        }
-        match below {
-            None => root,
-            Some(mut below) => {
-                // A project has the name that its own file gives it.
-                if let Value::Map(entries) = &mut below.value {
-                    entries.retain(|entry| entry.key.value != "name");
+                let path = Located::new(join(dir, &path.value), path.span);
+                if let Some(tree) = self.other(&path.value, &own, path.span, depth) {
+                    below = Some(File::clone(&tree).over(below));
                 }
-                merge(below, root, "")
+            }
+            self.env.truncate(before);
+        }
+        if let Some(below) = &mut below
+            && let Value::Map(entries) = &mut below.value
+        {
+            // A project has the name that its own file gives it.
+            entries.retain(|entry| entry.key.value != "name");
+        }
+        file.over(below)
+    }
+
+    /// Adds the variables of files that are read for what is included: by default those of `.env` in
+    /// its directory.
+    fn read_env(&mut self, files: &[Located<String>], dir: &str, own: &str) {
+        let loading = self.loading;
+        let read = |path: &str| (loading.read)(path);
+        let mut found = Vec::new();
+        if files.is_empty() && !own.is_empty() {
+            let text = read(&join(own, ".env")).unwrap_or_default();
+            found.extend(variables(&text, &|name| self.look_up(name)));
+        }
+        for file in files {
+            let path = join(dir, &file.value);
+            match read(&path) {
+                Ok(text) => found.extend(variables(&text, &|name| self.look_up(name))),
+                Err(why) => {
+                    let problem = Problem::error(format!("cannot read `{path}`: {why}"));
+                    self.problems.push(problem.at(file.span));
+                }
             }
         }
+        self.env.extend(found);
     }
 
     /// Merges each service with the one that it extends.
-    fn extended(&mut self, mut root: Node, dir: &str, depth: usize) -> Node {
+    fn extended(&mut self, mut root: Node, cuts: &[tags::Path], dir: &str, depth: usize) -> Node {
         let services = FILE.get(&root, "services").cloned();
         let Some(services) = services else {
             return root;
@@ -276,7 +361,7 @@ impl Loader<'_> {
             .iter()
             .map(|entry| Entry {
                 key: entry.key.clone(),
-                value: self.service(&services, &entry.key, dir, depth, &mut Vec::new()),
+                value: self.service((&services, cuts), &entry.key, dir, depth, &mut Vec::new()),
             })
             .collect();
         if let Value::Map(entries) = &mut root.value
@@ -288,10 +373,11 @@ impl Loader<'_> {
         root
     }
 
-    /// Returns a service, merged with the one that it extends.
+    /// Returns a service, merged with the one that it extends; with the services come the places of
+    /// their file that do not merge.
     fn service(
         &mut self,
-        services: &Node,
+        (services, cuts): (&Node, &[tags::Path]),
         name: &Located<String>,
         dir: &str,
         depth: usize,
@@ -316,19 +402,25 @@ impl Loader<'_> {
         let other = extends.text();
         let other = other.or_else(|| EXTENDS.get(&extends, "service")?.text());
         let file = EXTENDS.get(&extends, "file").and_then(Node::text);
-        let below = match (other, file) {
+        let mut below = match (other, file) {
             (None, _) => nothing(extends.span),
-            (Some(other), None) => self.service(services, &other, dir, depth, seen),
+            (Some(other), None) => self.service((services, cuts), &other, dir, depth, seen),
             (Some(other), Some(file)) => {
-                let tree = self.other(&join(dir, &file.value), file.span, depth);
-                let services = tree.and_then(|tree| FILE.get(&tree, "services").cloned());
+                let path = join(dir, &file.value);
+                let tree = self.other(&path, parent(&path), file.span, depth);
+                let services = tree.and_then(|tree| FILE.get(&tree.root, "services").cloned());
                 match services {
-                    // They are resolved already.
-                    Some(services) => self.service(&services, &other, dir, depth, seen),
+                    // They are resolved already; one of the same name is another service.
+                    Some(services) => {
+                        self.service((&services, &[]), &other, dir, depth, &mut Vec::new())
+                    }
                     None => nothing(extends.span),
                 }
             }
         };
+        for place in tags::within(cuts, &["services", &name.value]) {
+            cut(&mut below, place);
+        }
         let mut whole = merge(below, own, "");
         if let Value::Map(entries) = &mut whole.value {
             entries.retain(|entry| entry.key.value != "extends");
@@ -337,114 +429,21 @@ impl Loader<'_> {
     }
 }
 
+/// Returns the directory of a file.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+/// The strings of a list, or a single one.
+fn texts(node: &Node) -> Vec<Located<String>> {
+    let one = node.text().map(|text| vec![text]);
+    one.unwrap_or_else(|| node.items().iter().filter_map(Node::text).collect())
+}
+
 fn nothing(span: Span) -> Node {
     Node {
         span,
         value: Value::Map(Vec::new()),
-    }
-}
-
-fn scalar(text: &str, span: Span) -> Node {
-    Node {
-        span,
-        value: Value::Scalar(Scalar {
-            text: text.to_owned(),
-            plain: false,
-        }),
-    }
-}
-
-/// Returns a path relative to a directory; an absolute one stays as it is.
-fn join(dir: &str, path: &str) -> String {
-    if dir.is_empty() || path.starts_with(['/', '~']) {
-        return path.to_owned();
-    }
-    format!("{dir}/{}", path.strip_prefix("./").unwrap_or(path))
-}
-
-/// Makes the paths of a file relative to the directory of the project.
-fn rebase(root: &mut Node, dir: &str) {
-    if dir.is_empty() {
-        return;
-    }
-    each(root, "services", |service| {
-        with(service, "build", |build| {
-            path(build, dir);
-            let has_context = build.entries().iter().any(|it| it.key.value == "context");
-            let span = build.span;
-            match &mut build.value {
-                Value::Map(entries) if !has_context => entries.push(Entry {
-                    key: Located::new("context".to_owned(), span),
-                    value: scalar(dir, span),
-                }),
-                _ => with(build, "context", |context| path(context, dir)),
-            }
-        });
-        with(service, "env_file", |files| {
-            path(files, dir);
-            items(files, |file| {
-                path(file, dir);
-                with(file, "path", |file| path(file, dir));
-            });
-        });
-        with(service, "volumes", |volumes| {
-            items(volumes, |volume| {
-                if let Value::Scalar(scalar) = &mut volume.value
-                    && scalar.text.starts_with('.')
-                {
-                    scalar.text = join(dir, &scalar.text);
-                    if !scalar.text.starts_with(['/', '.']) {
-                        scalar.text.insert_str(0, "./");
-                    }
-                }
-                let is_bind = volume.entries().iter().any(|entry| {
-                    entry.key.value == "type"
-                        && entry.value.text().is_some_and(|kind| kind.value == "bind")
-                });
-                if is_bind {
-                    with(volume, "source", |source| path(source, dir));
-                    with(volume, "src", |source| path(source, dir));
-                }
-            });
-        });
-    });
-    for key in ["configs", "secrets"] {
-        each(root, key, |source| {
-            with(source, "file", |file| path(file, dir));
-        });
-    }
-}
-
-fn path(node: &mut Node, dir: &str) {
-    if let Value::Scalar(scalar) = &mut node.value
-        && !scalar.text.is_empty()
-        && !scalar.text.contains("://")
-    {
-        scalar.text = join(dir, &scalar.text);
-    }
-}
-
-fn with(node: &mut Node, key: &str, change: impl FnOnce(&mut Node)) {
-    if let Value::Map(entries) = &mut node.value
-        && let Some(entry) = entries.iter_mut().find(|entry| entry.key.value == key)
-    {
-        change(&mut entry.value);
-    }
-}
-
-fn each(root: &mut Node, key: &str, mut change: impl FnMut(&mut Node)) {
-    with(root, key, |node| {
-        if let Value::Map(entries) = &mut node.value {
-            for entry in entries {
-                change(&mut entry.value);
-            }
-        }
-    });
-}
-
-fn items(node: &mut Node, change: impl FnMut(&mut Node)) {
-    if let Value::List(items) = &mut node.value {
-        items.iter_mut().for_each(change);
     }
 }
 

@@ -14,14 +14,16 @@ use crate::problem::{Problem, Span};
 use crate::shell_words;
 
 use super::model::{
-    Build, Compose, Condition, Dependency, EnvFile, FileContent, FileMount, FileSource, Health,
-    Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork, Variable, Volume,
+    Build, Compose, Condition, Dependency, EnvFile, ExtraHost, FileContent, FileMount, FileSource,
+    Health, HostAddress, Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork,
+    Variable, Volume, WatchAction, WatchRule,
 };
 use super::shape::{
-    AMOUNTS, BUILD, DEPENDENCY, DEPLOY, ENV_FILE, FILE, FILE_MOUNT, FILE_SOURCE, HEALTH, IPAM,
-    MOUNT, NETWORK, PORT, RESOURCES, RESTART, SERVICE, SERVICE_NETWORK, SUBNET, VOLUME,
+    AMOUNTS, BUILD, DEPENDENCY, DEPLOY, DEVELOP, ENV_FILE, FILE, FILE_MOUNT, FILE_SOURCE, HEALTH,
+    IPAM, MOUNT, NETWORK, PORT, RESOURCES, RESTART, SERVICE, SERVICE_NETWORK, SUBNET, VOLUME,
+    VOLUME_OPTIONS, WATCH,
 };
-use super::{health, short};
+use super::{between, health, short};
 
 /// Converts a tree whose shape was checked.
 pub(super) fn lower(root: &Node, problems: &mut Problems) -> Compose {
@@ -31,11 +33,13 @@ pub(super) fn lower(root: &Node, problems: &mut Problems) -> Compose {
         node.map(Node::entries).unwrap_or_default()
     };
     let own = |name: &str| entries(name).iter().filter(own);
+    let mut services: Vec<Service> = own("services")
+        .map(|entry| service(entry, problems))
+        .collect();
+    between::connect(root, &mut services, problems);
     Compose {
         name: text(&FILE, root, "name"),
-        services: own("services")
-            .map(|entry| service(entry, problems))
-            .collect(),
+        services,
         volumes: own("volumes")
             .map(|entry| volume(entry, problems))
             .collect(),
@@ -70,7 +74,7 @@ fn service(entry: &Entry, problems: &mut Problems) -> Service {
         restart: restart(node, problems),
         attach: flag(get("attach"), true),
         profiles: texts(get("profiles")),
-        networks: get("networks").map(|networks| service_networks(node, networks, problems)),
+        networks: service_networks(node, problems),
         isolated: get("network_mode").is_some_and(|mode| is_isolated(mode, problems)),
         hostname: text(&SERVICE, node, "hostname"),
         dns: servers(get("dns"), problems),
@@ -83,6 +87,8 @@ fn service(entry: &Entry, problems: &mut Problems) -> Service {
         pull_policy: pull_policy(get("pull_policy"), problems),
         stdin_open: flag(get("stdin_open"), false),
         tty: flag(get("tty"), false),
+        extra_hosts: extra_hosts(get("extra_hosts"), problems),
+        watch: watch_rules(node, problems),
     };
     if service.image.is_none() && service.build.is_none() {
         let message = format!(
@@ -101,7 +107,7 @@ fn text(record: &Record, node: &Node, name: &str) -> Option<String> {
 
 fn flag(node: Option<&Node>, default: bool) -> bool {
     let scalar = node.and_then(Node::scalar);
-    scalar.and_then(Scalar::as_bool).unwrap_or(default)
+    scalar.and_then(Scalar::reads_as_bool).unwrap_or(default)
 }
 
 /// Parses a value, and reports an invalid one with what is `expected`.
@@ -164,6 +170,7 @@ fn dependencies(node: &Node) -> Vec<Dependency> {
                 _ => Condition::ServiceStarted,
             },
             required: flag(node.and_then(|node| DEPENDENCY.get(node, "required")), true),
+            restart: flag(node.and_then(|node| DEPENDENCY.get(node, "restart")), false),
         }
     };
     keyed(node).into_iter().map(one).collect()
@@ -171,11 +178,21 @@ fn dependencies(node: &Node) -> Vec<Dependency> {
 
 const ADDRESS: &str = "an IPv4 address, such as 172.23.0.5";
 
-fn service_networks(
-    service: &Node,
-    networks: &Node,
-    problems: &mut Problems,
-) -> Vec<ServiceNetwork> {
+/// The network of services that name none.
+pub(super) const DEFAULT_NETWORK: &str = "default";
+
+fn service_networks(service: &Node, problems: &mut Problems) -> Option<Vec<ServiceNetwork>> {
+    let mac = SERVICE.get(service, "mac_address");
+    let Some(networks) = SERVICE.get(service, "networks") else {
+        // Only this makes the default network differ from what it is anyway.
+        let mac = parsed(mac, "a hardware address", problems)?;
+        return Some(vec![ServiceNetwork {
+            network: DEFAULT_NETWORK.to_owned(),
+            span: service.span,
+            mac: Some(mac),
+            ..ServiceNetwork::default()
+        }]);
+    };
     let mut all = Vec::new();
     for (key, node) in keyed(networks) {
         let get = |name: &str| SERVICE_NETWORK.get(node?, name);
@@ -194,8 +211,90 @@ fn service_networks(
     if let Some(first) = all.first_mut()
         && first.mac.is_none()
     {
-        let mac = SERVICE.get(service, "mac_address");
         first.mac = parsed(mac, "a hardware address", problems);
+    }
+    Some(all)
+}
+
+/// Parses `NAME:ADDRESS`, `NAME=ADDRESS` and a mapping of them.
+fn extra_hosts(node: Option<&Node>, problems: &mut Problems) -> Vec<ExtraHost> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let mut pairs: Vec<(String, Vec<String>, Span)> = Vec::new();
+    for entry in node.entries() {
+        let one = entry.value.text().map(|text| vec![text.value]);
+        let addresses = one.unwrap_or_else(|| texts(Some(&entry.value)));
+        pairs.push((entry.key.value.clone(), addresses, entry.key.span));
+    }
+    for item in node.items().iter().filter_map(Node::text) {
+        let (name, address) = item
+            .value
+            .split_once('=')
+            .or_else(|| item.value.split_once(':'))
+            .unwrap_or((&item.value, ""));
+        pairs.push((name.to_owned(), vec![address.to_owned()], item.span));
+    }
+    let mut hosts = Vec::new();
+    for (name, addresses, span) in pairs {
+        for text in addresses {
+            let bare = text.trim().trim_matches(['[', ']']);
+            let address = match bare {
+                "host-gateway" => Some(HostAddress::Host),
+                _ => bare.parse().ok().map(HostAddress::Ip),
+            };
+            let is_name =
+                !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '#');
+            let Some(address) = address.filter(|_| is_name) else {
+                let why = "it is not a name and an address, such as `db:10.0.0.5`";
+                wrong(problems, &format!("{name}:{text}"), why, span);
+                continue;
+            };
+            let name = name.clone();
+            hosts.push(ExtraHost { name, address });
+        }
+    }
+    hosts
+}
+
+fn watch_rules(service: &Node, problems: &mut Problems) -> Vec<WatchRule> {
+    let rules = SERVICE
+        .get(service, "develop")
+        .and_then(|develop| DEVELOP.get(develop, "watch"));
+    let mut all = Vec::new();
+    for item in rules.map(Node::items).unwrap_or_default() {
+        let get = |name: &str| text(&WATCH, item, name);
+        let patterns = |name: &str| match get(name) {
+            Some(one) => vec![one],
+            None => texts(WATCH.get(item, name)),
+        };
+        let action = match get("action").as_deref() {
+            Some("rebuild") => WatchAction::Rebuild,
+            Some("restart") => WatchAction::Restart,
+            Some("sync") => WatchAction::Sync,
+            Some("sync+restart") => WatchAction::SyncRestart,
+            Some(action @ "sync+exec") => {
+                let why = "a machine runs one program, and cannot start another";
+                wrong(problems, action, why, item.span);
+                continue;
+            }
+            // It was reported.
+            Some(_) | None => continue,
+        };
+        let target = get("target");
+        let syncs = matches!(action, WatchAction::Sync | WatchAction::SyncRestart);
+        if syncs && !target.as_ref().is_some_and(|path| path.starts_with('/')) {
+            let why = "it needs a `target` with an absolute path";
+            wrong(problems, "sync", why, item.span);
+        }
+        all.push(WatchRule {
+            path: get("path").unwrap_or_default(),
+            action,
+            target,
+            ignore: patterns("ignore"),
+            include: patterns("include"),
+            span: item.span,
+        });
     }
     all
 }
@@ -206,7 +305,8 @@ fn is_isolated(mode: &Node, problems: &mut Problems) -> bool {
     };
     match said.value.as_str() {
         "none" => true,
-        "bridge" | "default" => false,
+        // That it has no ports of the host is named elsewhere.
+        "bridge" | "default" | "host" => false,
         _ => {
             let why = "a machine has cards of its own, and shares those of nothing else";
             wrong(problems, &said.value, why, said.span);
@@ -393,6 +493,7 @@ fn build(node: &Node) -> Build {
         context: text(&BUILD, node, "context").unwrap_or_else(|| ".".to_owned()),
         dockerfile: text(&BUILD, node, "dockerfile"),
         args: BUILD.get(node, "args").map(variables).unwrap_or_default(),
+        dockerfile_inline: text(&BUILD, node, "dockerfile_inline"),
         target: text(&BUILD, node, "target"),
     }
 }
@@ -456,6 +557,7 @@ fn env_files(node: &Node) -> Vec<EnvFile> {
     let file = |path: String| EnvFile {
         path,
         required: true,
+        raw: false,
     };
     if let Some(path) = node.text() {
         return vec![file(path.value)];
@@ -465,6 +567,7 @@ fn env_files(node: &Node) -> Vec<EnvFile> {
         None => Some(EnvFile {
             path: text(&ENV_FILE, item, "path")?,
             required: flag(ENV_FILE.get(item, "required"), true),
+            raw: text(&ENV_FILE, item, "format").is_some(),
         }),
     };
     node.items().iter().filter_map(one).collect()
@@ -535,6 +638,11 @@ fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
     if !target.starts_with('/') {
         return Err("the target is not an absolute path");
     }
+    let options = MOUNT.get(item, "volume");
+    if options.is_some_and(|options| VOLUME_OPTIONS.get(options, "subpath").is_some()) {
+        // A guest could replace the directory by a link out of the volume.
+        return Err("a machine mounts a whole volume, not a `subpath` of it");
+    }
     let source = text(&MOUNT, item, "source");
     let kind = match text(&MOUNT, item, "type").as_deref() {
         Some("volume") | None => MountKind::Volume,
@@ -543,7 +651,10 @@ fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
         Some(_) => return Err("its type is neither volume, bind nor tmpfs"),
     };
     match (kind, source) {
-        (MountKind::Memory, _) | (MountKind::Volume, None) => Ok(short::memory(target, item.span)),
+        (MountKind::Memory | MountKind::Anonymous, _) => {
+            Ok(short::unnamed(MountKind::Memory, target, item.span))
+        }
+        (MountKind::Volume, None) => Ok(short::unnamed(MountKind::Anonymous, target, item.span)),
         (MountKind::Bind, None) => Err("a mount of a directory has no `source`"),
         (kind, Some(source)) => Ok(Mount {
             kind,

@@ -113,7 +113,7 @@ fn target(node: &Node) -> Option<String> {
 
 /// Returns a value in the form that can be merged: of variables, labels, networks and dependencies
 /// the mapping, of a build and files of variables the long form.
-fn normal(node: Node, key: &str) -> Node {
+pub(super) fn normal(node: Node, key: &str) -> Node {
     let span = node.span;
     let value = match (key, node.value) {
         (

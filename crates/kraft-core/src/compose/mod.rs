@@ -29,20 +29,26 @@
 //! assert_eq!(web.image.as_deref(), Some("example.com/web:1.0"));
 //! ```
 
+mod between;
 mod effect;
+mod env;
 mod health;
 mod load;
 mod lower;
 mod merge;
 mod model;
 mod order;
+mod paths;
 mod shape;
 mod short;
+mod tags;
 
-pub use load::{Loaded, Loading, load};
+pub use env::{plain_variables, variables};
+pub use load::{Loaded, Loading, load, load_merged};
 pub use model::{
-    Build, Compose, Condition, Dependency, EnvFile, FileContent, FileMount, FileSource, Health,
-    Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork, Variable, Volume,
+    Build, Compose, Condition, Dependency, EnvFile, ExtraHost, FileContent, FileMount, FileSource,
+    Health, HostAddress, Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork,
+    Variable, Volume, WatchAction, WatchRule,
 };
 
 pub use crate::document::located::Located;
@@ -54,6 +60,7 @@ use crate::problem::{Problem, Text};
 const KIND: Kind = Kind {
     name: "a Compose file",
     begin: "a Compose file has `services:`",
+    tags: &[tags::RESET, tags::OVERRIDE],
 };
 
 /// Names of Compose files, in order of preference (as in KraftKit).
@@ -102,22 +109,6 @@ pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
         compose: loaded.compose,
         problems: loaded.problems.into_iter().map(|(_, it)| it).collect(),
     }
-}
-
-/// Parses the text of an `.env` file: `NAME=VALUE` on each line, quotes as in a shell, `#` begins a
-/// comment. Other lines are ignored.
-pub fn variables(text: &str) -> Vec<(String, String)> {
-    text.lines()
-        .filter_map(|line| {
-            let line = line.trim();
-            let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-            let (name, value) = line.split_once('=')?;
-            let name = name.trim();
-            let is_name =
-                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            is_name.then(|| (name.to_owned(), short::unquoted(value.trim())))
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -203,15 +194,5 @@ mod tests {
         );
         assert!(said("").contains("empty"));
         assert!(said("[]").contains("must be a mapping"));
-    }
-
-    #[test]
-    fn env_files_are_parsed_as_by_a_shell() {
-        let text = "# all\nA=1\nexport B='x y'\nC=\"q\"\nD=\n=x\nodd name=1\nE=a # b\n";
-        let pairs: Vec<String> = variables(text)
-            .iter()
-            .map(|(n, v)| format!("{n}={v}"))
-            .collect();
-        assert_eq!(pairs, ["A=1", "B=x y", "C=q", "D=", "E=a"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The content of a Compose file, independent of short and long forms.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -96,6 +96,61 @@ pub struct Service {
     pub stdin_open: bool,
     /// Whether its console is a terminal.
     pub tty: bool,
+    /// Names that it finds in its `/etc/hosts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// What `watch` does when files change.
+    #[serde(skip)]
+    pub watch: Vec<WatchRule>,
+}
+
+/// A name in the `/etc/hosts` of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExtraHost {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: HostAddress,
+}
+
+/// The address of a name in `/etc/hosts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostAddress {
+    /// This one.
+    Ip(IpAddr),
+    /// That of the host (`host-gateway`).
+    Host,
+}
+
+/// What happens when files of this host change (Compose Develop specification).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchRule {
+    /// The file or directory, relative to the directory of the project.
+    pub path: String,
+    /// What is done.
+    pub action: WatchAction,
+    /// Where changed files are copied, in the service.
+    pub target: Option<String>,
+    /// Patterns of files that do not count, relative to `path`.
+    pub ignore: Vec<String>,
+    /// Patterns of the files that count; all if there are none.
+    pub include: Vec<String>,
+    /// Position in the text.
+    pub span: Span,
+}
+
+/// What is done when a file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchAction {
+    /// The service is built and created again.
+    Rebuild,
+    /// Its machines are restarted.
+    Restart,
+    /// The file is copied into a volume.
+    Sync,
+    /// Both.
+    SyncRestart,
 }
 
 impl Service {
@@ -122,8 +177,11 @@ pub struct Dependency {
     pub span: Span,
     /// What it waits for.
     pub condition: Condition,
-    /// Whether the other service starts without it.
+    /// Whether the service cannot start without the other one.
     pub required: bool,
+    /// Whether it is restarted when the other one is.
+    #[serde(skip)]
+    pub restart: bool,
 }
 
 /// What a service waits for before it starts.
@@ -249,6 +307,9 @@ pub struct Build {
     pub context: String,
     /// The Dockerfile, relative to the context.
     pub dockerfile: Option<String>,
+    /// The text of the Dockerfile, instead of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dockerfile_inline: Option<String>,
     /// Build arguments.
     pub args: Vec<Variable>,
     /// The target stage.
@@ -271,6 +332,9 @@ pub struct EnvFile {
     pub path: String,
     /// Whether a missing file is an error.
     pub required: bool,
+    /// Whether values are taken as they are (`format: raw`).
+    #[serde(skip)]
+    pub raw: bool,
 }
 
 /// A published port.
@@ -313,7 +377,9 @@ pub enum MountKind {
     Volume,
     /// A directory of this host.
     Bind,
-    /// Memory, as the whole root filesystem of a unikernel is: a volume without a name, or a tmpfs.
+    /// A volume without a name, which belongs to the service.
+    Anonymous,
+    /// Memory, as the whole root filesystem of a unikernel is: a tmpfs.
     Memory,
 }
 

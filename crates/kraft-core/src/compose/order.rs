@@ -22,10 +22,12 @@ impl Compose {
                 if order.iter().any(|one| one.name == current.name) {
                     continue;
                 }
-                let need = current
-                    .depends_on
-                    .get(at)
-                    .and_then(|need| self.service(&need.service));
+                let need = current.depends_on.get(at).and_then(|need| {
+                    let other = self.service(&need.service)?;
+                    // What others can start without is only started if a profile does not keep it back.
+                    let is_pulled = need.required || other.profiles.is_empty();
+                    (is_pulled || wanted(&other)).then_some(other)
+                });
                 match (need, at < current.depends_on.len()) {
                     (Some(need), _) => {
                         stack.push((current, at + 1));

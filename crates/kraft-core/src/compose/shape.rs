@@ -187,6 +187,16 @@ static SERVICE_FIELDS: &[Field] = &[
     local("stdin_open", Shape::Bool),
     local("tty", Shape::Bool),
     local("pull_policy", Shape::Scalar),
+    local(
+        "extra_hosts",
+        Shape::Either(&[
+            Shape::Map(&Shape::Either(&[Shape::ScalarOrNothing, TEXTS])),
+            TEXTS,
+        ]),
+    ),
+    local("links", TEXTS),
+    local("volumes_from", TEXTS),
+    local("develop", Shape::Record(&DEVELOP)),
     Field::new("annotations", VARIABLES, "Notes for other tools."),
     idle("blkio_config"),
     idle("cap_add"),
@@ -202,20 +212,17 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("cpu_shares"),
     idle("cpuset"),
     idle("credential_spec"),
-    idle("develop"),
     idle("device_cgroup_rules"),
     idle("devices"),
     idle("dns_opt"),
     idle("dns_search"),
     idle("external_links"),
-    idle("extra_hosts"),
     idle("gpus"),
     idle("group_add"),
     idle("init"),
     idle("ipc"),
     idle("isolation"),
     idle("label_file"),
-    idle("links"),
     idle("logging"),
     idle("mem_swappiness"),
     idle("memswap_limit"),
@@ -237,7 +244,6 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("user"),
     idle("userns_mode"),
     idle("uts"),
-    idle("volumes_from"),
     idle("working_dir"),
 ];
 
@@ -270,7 +276,46 @@ pub(super) static DEPENDENCY: Record = Record {
             Shape::Bool,
             "Whether it is an error if the service does not exist.",
         ),
-        idle("restart"),
+        local("restart", Shape::Bool),
+    ],
+};
+
+/// What happens while a service is developed.
+pub(super) static DEVELOP: Record = Record {
+    name: "develop",
+    doc: "What happens while a service is developed.",
+    fields: &[Field::new(
+        "watch",
+        Shape::List(&Shape::Record(&WATCH)),
+        "What happens when files change.",
+    )],
+};
+
+/// What happens when files change.
+pub(super) static WATCH: Record = Record {
+    name: "watch",
+    doc: "What happens when files change.",
+    fields: &[
+        Field::new("path", Shape::Scalar, "The file or directory.").required(),
+        Field::new(
+            "action",
+            Shape::Word(&["rebuild", "restart", "sync", "sync+restart", "sync+exec"]),
+            "What is done.",
+        )
+        .required(),
+        Field::new("target", Shape::Scalar, "Where files are copied."),
+        Field::new(
+            "ignore",
+            Shape::Either(&[Shape::Scalar, TEXTS]),
+            "Patterns of files that do not count.",
+        ),
+        Field::new(
+            "include",
+            Shape::Either(&[Shape::Scalar, TEXTS]),
+            "Patterns of the files that count.",
+        ),
+        idle("initial_sync"),
+        idle("exec"),
     ],
 };
 
@@ -416,6 +461,7 @@ pub(super) static BUILD: Record = Record {
             Shape::Scalar,
             "The Dockerfile, relative to the context.",
         ),
+        local("dockerfile_inline", Shape::Scalar),
         Field::new("args", VARIABLES, "Build arguments."),
         Field::new("target", Shape::Scalar, "The stage."),
         Field::new("labels", VARIABLES, "Labels; ignored."),
@@ -430,7 +476,6 @@ pub(super) static BUILD: Record = Record {
         idle("provenance"),
         idle("sbom"),
         idle("additional_contexts"),
-        idle("dockerfile_inline"),
         Field::new("tags", TEXTS, "Ignored: an image has one name."),
         Field::new("cache_from", FREE, "Use `--build-cache-from`."),
         Field::new("cache_to", FREE, "Use `--build-cache-to`."),
@@ -452,7 +497,11 @@ pub(super) static ENV_FILE: Record = Record {
             Shape::Bool,
             "Whether a missing file is an error.",
         ),
-        Field::new("format", FREE, "Ignored: there is one format."),
+        Field::new(
+            "format",
+            Shape::Word(&["raw"]),
+            "`raw` takes values as they are.",
+        ),
     ],
 };
 
@@ -490,10 +539,33 @@ pub(super) static MOUNT: Record = Record {
             .or(&["dst", "destination"])
             .required(),
         Field::new("read_only", Shape::Bool, "Whether it is read-only.").or(&["readonly"]),
-        idle("bind"),
-        idle("volume"),
+        Field::new("bind", Shape::Record(&BIND_OPTIONS), "Its options."),
+        Field::new("volume", Shape::Record(&VOLUME_OPTIONS), "Its options."),
         idle("tmpfs"),
         idle("consistency"),
+    ],
+};
+
+/// Options of a mounted directory.
+pub(super) static BIND_OPTIONS: Record = Record {
+    name: "bind",
+    doc: "Options of a mounted directory.",
+    fields: &[
+        Field::new("create_host_path", FREE, "Ignored: a missing one is made."),
+        idle("propagation"),
+        idle("selinux"),
+        idle("recursive"),
+    ],
+};
+
+/// Options of a mounted volume.
+pub(super) static VOLUME_OPTIONS: Record = Record {
+    name: "volume options",
+    doc: "Options of a mounted volume.",
+    fields: &[
+        Field::new("nocopy", FREE, "Ignored: nothing is ever copied."),
+        Field::new("subpath", Shape::Scalar, "Not supported."),
+        Field::new("labels", VARIABLES, "Labels; ignored."),
     ],
 };
 

@@ -113,7 +113,7 @@ pub(super) fn mount(text: &str, span: Span) -> Result<Mount, &'static str> {
     let source = parts.next().unwrap_or_default();
     let Some(target) = parts.next() else {
         if source.starts_with('/') {
-            return Ok(memory(source.to_owned(), span));
+            return Ok(unnamed(MountKind::Anonymous, source.to_owned(), span));
         }
         return Err("write NAME:PATH, with an absolute path");
     };
@@ -134,10 +134,10 @@ pub(super) fn mount(text: &str, span: Span) -> Result<Mount, &'static str> {
     })
 }
 
-/// Returns a mount of memory.
-pub(super) fn memory(target: String, span: Span) -> Mount {
+/// Returns a mount without a source: of memory, or of an anonymous volume.
+pub(super) fn unnamed(kind: MountKind, target: String, span: Span) -> Mount {
     Mount {
-        kind: MountKind::Memory,
+        kind,
         source: String::new(),
         target,
         read_only: false,
@@ -172,21 +172,12 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (!text.trim().is_empty()).then_some(total)
 }
 
-/// Removes quotes, or a trailing comment, from a value of an `.env` file.
-pub(super) fn unquoted(text: &str) -> String {
-    for quote in ['\'', '"'] {
-        let inner = text
-            .strip_prefix(quote)
-            .and_then(|rest| rest.split_once(quote));
-        if let Some((inner, _)) = inner {
-            return inner.to_owned();
-        }
+/// Removes blanks around a value of an `.env` file, and a comment behind it.
+pub(super) fn uncommented(text: &str) -> &str {
+    if text.starts_with('#') {
+        return "";
     }
-    text.split(" #")
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    text.split(" #").next().unwrap_or_default().trim()
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ impl Checker {
         match shape {
             Shape::Text => kind == Kind::Text || (self.lenient && kind != Kind::Null),
             Shape::Scalar => kind != Kind::Null,
+            Shape::Bool if self.lenient => scalar.reads_as_bool().is_some(),
             Shape::Bool => scalar.as_bool().is_some(),
             Shape::Word(words) => {
                 if kind == Kind::Text && !words.contains(&scalar.text.as_str()) {

@@ -35,6 +35,25 @@ pub(crate) fn interpolate(source: &str, node: &mut Node, lookup: Lookup<'_>) -> 
     work.problems
 }
 
+/// Returns a text with its variables expanded; nothing is added beyond `left` bytes. Errors are left
+/// out: what cannot be expanded is empty.
+pub(crate) fn expand(text: &str, lookup: Lookup<'_>, left: &mut usize) -> String {
+    let mut work = Work {
+        source: "",
+        lookup,
+        left: *left,
+        problems: Problems::default(),
+    };
+    let site = Site {
+        span: Span::default(),
+        verbatim: None,
+    };
+    let mut out = String::new();
+    work.text(text, 0, site, 0, &mut out);
+    *left = work.left;
+    out
+}
+
 struct Work<'a> {
     source: &'a str,
     lookup: Lookup<'a>,

@@ -63,9 +63,11 @@ impl Scalar {
 
     /// Returns the boolean value, also for the keywords of YAML 1.1.
     pub(crate) fn as_bool(&self) -> Option<bool> {
-        if !self.plain {
-            return None;
-        }
+        self.plain.then(|| self.reads_as_bool()).flatten()
+    }
+
+    /// Returns the boolean value of its text, also if that is quoted or the value of a variable.
+    pub(crate) fn reads_as_bool(&self) -> Option<bool> {
         match self.text.as_str() {
             "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
                 Some(true)

@@ -1,5 +1,7 @@
 //! Parses a text to a mapping, the first step for every document format.
 
+use std::collections::BTreeMap;
+
 use super::node::{Node, Value};
 use super::problems::Problems;
 use super::yaml;
@@ -14,10 +16,22 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// A hint for an empty document.
     pub(crate) begin: &'static str,
+    /// The tags of YAML that mean something in it.
+    pub(crate) tags: &'static [&'static str],
 }
 
-/// Parses a document; also returns whether the tree is incomplete because of errors.
-pub(crate) fn open(text: &str, kind: &Kind, problems: &mut Problems) -> Option<(Node, bool)> {
+/// A document that was parsed.
+pub(crate) struct Opened {
+    /// Its outermost mapping.
+    pub(crate) root: Node,
+    /// Whether the tree is incomplete because of errors.
+    pub(crate) partial: bool,
+    /// The tags of its kind, by the position at which their value begins.
+    pub(crate) tags: BTreeMap<usize, &'static str>,
+}
+
+/// Parses a document.
+pub(crate) fn open(text: &str, kind: &Kind, problems: &mut Problems) -> Option<Opened> {
     let name = kind.name;
     if text.len() > LARGEST {
         let message = format!(
@@ -27,7 +41,7 @@ pub(crate) fn open(text: &str, kind: &Kind, problems: &mut Problems) -> Option<(
         problems.push(Problem::error(message));
         return None;
     }
-    let tree = yaml::read(text);
+    let tree = yaml::read(text, kind.tags);
     problems.append(tree.problems);
     let Some(root) = tree.root.filter(|root| tree.partial || !root.is_null()) else {
         if !problems.fatal() {
@@ -44,5 +58,9 @@ pub(crate) fn open(text: &str, kind: &Kind, problems: &mut Problems) -> Option<(
         }
         return None;
     }
-    Some((root, tree.partial))
+    Some(Opened {
+        root,
+        partial: tree.partial,
+        tags: tree.tags,
+    })
 }

@@ -6,7 +6,7 @@
 //! are reported as well.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
@@ -29,17 +29,19 @@ pub(crate) struct Tree {
     pub(crate) problems: Problems,
     /// Whether parsing stopped before the end.
     pub(crate) partial: bool,
+    /// The known tags, by the position at which their value begins.
+    pub(crate) tags: BTreeMap<usize, &'static str>,
 }
 
-/// Parses the first document of a text.
-pub(crate) fn read(text: &str) -> Tree {
+/// Parses the first document of a text. Tags other than the `known` ones cause a warning.
+pub(crate) fn read(text: &str, known: &'static [&'static str]) -> Tree {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
         flow_nesting_limit: DEEPEST,
         block_nesting_limit: DEEPEST,
     };
-    let mut builder = Builder::new(text);
+    let mut builder = Builder::new(text, known);
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
@@ -89,12 +91,16 @@ struct Builder<'a> {
     documents: usize,
     problems: Problems,
     partial: bool,
+    known: &'static [&'static str],
+    tags: BTreeMap<usize, &'static str>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, known: &'static [&'static str]) -> Self {
         Self {
             text,
+            known,
+            tags: BTreeMap::new(),
             stack: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -173,7 +179,12 @@ impl<'a> Builder<'a> {
         if tag.is_yaml_core_schema() {
             return tag.is_yaml_core_schema_tag("str");
         }
-        let problem = Problem::warning(format!("the tag `{tag}` is not supported and ignored"));
+        let name = tag.to_string();
+        if let Some(known) = self.known.iter().find(|known| **known == name) {
+            self.tags.insert(span.start, known);
+            return false;
+        }
+        let problem = Problem::warning(format!("the tag `{name}` is not supported and ignored"));
         self.problems.push(problem.at(span));
         false
     }
@@ -342,6 +353,7 @@ impl<'a> Builder<'a> {
             root: self.root,
             problems: self.problems,
             partial: self.partial,
+            tags: self.tags,
         }
     }
 }

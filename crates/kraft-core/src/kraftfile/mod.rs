@@ -40,7 +40,7 @@ mod version;
 
 use crate::problem::{Problem, Severity, Span};
 
-use crate::document::open::{Kind, open};
+use crate::document::open::{Kind, Opened, open};
 use crate::document::problems::Problems;
 use crate::document::{check, interpolate};
 
@@ -61,6 +61,7 @@ pub use search::{Ambiguous, FILE_NAMES, choose};
 const KIND: Kind = Kind {
     name: "a Kraftfile",
     begin: "a Kraftfile begins with its format, for example `spec: v0.6`",
+    tags: &[],
 };
 
 /// The result of parsing a Kraftfile.
@@ -112,7 +113,9 @@ fn read(
     vars: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
 ) -> Option<Kraftfile> {
-    let (mut root, partial) = open(text, &KIND, problems)?;
+    let Opened {
+        mut root, partial, ..
+    } = open(text, &KIND, problems)?;
     let spec = version::version(&root, partial, problems);
     if spec < Spec::V07 {
         problems.append(interpolate::interpolate(text, &mut root, vars));

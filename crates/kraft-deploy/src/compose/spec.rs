@@ -1,7 +1,5 @@
 //! Translate a service of a Compose file into a request for an instance.
 
-use std::collections::BTreeMap;
-
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::images::Image;
 use kraft_cloud::resources::instances::{CreateInstance, NewGroup, WantedGroup, WantedVolume};
@@ -45,7 +43,7 @@ impl Stack {
             name: Some(self.instance(service)),
             args: naming::arguments(image, program.map(|(first, _)| first.as_str()), &args),
             image: image.digest.clone(),
-            env: self.env(ctx, service)?,
+            env: self.environment(ctx, service)?,
             memory_mb: service.memory.map(|bytes| (bytes / MIB).max(1)),
             replicas: (replicas > 1 && service_group.is_some()).then(|| replicas - 1),
             restart_policy: service.restart.map(|policy| {
@@ -60,21 +58,6 @@ impl Stack {
             service_group,
             ..CreateInstance::default()
         })
-    }
-
-    /// Returns the environment: variables of files, overridden by those of the service.
-    fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Error> {
-        let mut env = BTreeMap::new();
-        for file in &service.env_files {
-            env.extend(self.variables_of(&file.path, file.required)?);
-        }
-        for variable in &service.environment {
-            let value = variable.value.clone();
-            if let Some(value) = value.or_else(|| self.look_up(ctx, &variable.name)) {
-                env.insert(variable.name.clone(), value);
-            }
-        }
-        Ok(env)
     }
 
     fn group(&self, ctx: &Context, service: &Service) -> Result<Option<WantedGroup>, Error> {

@@ -1,9 +1,10 @@
 //! The files of a project: found, read and merged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kraft_config::dirs::absolute;
-use kraft_core::compose::{self, Compose, FILE_NAMES, LARGEST, Loading, Place, Service};
+use kraft_core::compose::{self, Compose, EnvFile, FILE_NAMES, LARGEST, Loading, Place, Service};
 use kraft_core::nearest::nearest;
 use kraft_core::problem::{Problem, Text};
 
@@ -31,6 +32,16 @@ pub enum Error {
         text: Text,
         /// The errors.
         problems: Vec<Problem>,
+    },
+    /// The name of the project has other characters than it may have.
+    #[error(
+        "`{name}` is not a valid project name: it consists of lowercase letters, digits, `-` and `_`, and begins with a letter or digit"
+    )]
+    ProjectName {
+        /// The name.
+        name: String,
+        /// A valid one.
+        nearest: String,
     },
     /// There is no such service.
     #[error("no such service: `{name}`")]
@@ -100,6 +111,68 @@ pub struct Definition {
 ///
 /// If there is no file, or one cannot be read or parsed.
 pub fn open(ctx: &Context, options: &OpenOptions) -> Result<Definition, Error> {
+    let Read {
+        files,
+        dir,
+        variables,
+        loaded,
+    } = load(ctx, options, compose::load)?;
+    let compose = check(ctx, &loaded)?;
+    let project = options
+        .project
+        .clone()
+        .or_else(|| look_up(ctx, &variables, "COMPOSE_PROJECT_NAME"))
+        .filter(|name| !name.is_empty())
+        .or_else(|| compose.name.clone());
+    let project = match project {
+        Some(name) => check_name(name)?,
+        None => normalise(&name_of(&dir)),
+    };
+    let profiles = if options.profiles.is_empty() {
+        let active = look_up(ctx, &variables, "COMPOSE_PROFILES").unwrap_or_default();
+        active.split(',').map(|one| one.trim().to_owned()).collect()
+    } else {
+        options.profiles.clone()
+    };
+    Ok(Definition {
+        project,
+        merged: loaded.merged.clone(),
+        compose,
+        files,
+        dir,
+        profiles,
+        variables,
+        loaded,
+    })
+}
+
+/// Merges the files of a project as they are: variables are not expanded.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn merged(ctx: &Context, options: &OpenOptions) -> Result<serde_json::Value, Error> {
+    let read = load(ctx, options, compose::load_merged)?;
+    let is_error = |(_, it): &(usize, Problem)| it.severity == kraft_core::problem::Severity::Error;
+    if read.loaded.problems.iter().any(is_error) {
+        check(ctx, &read.loaded)?;
+    }
+    Ok(read.loaded.merged)
+}
+
+/// The files of a project after they were read.
+struct Read {
+    files: Vec<PathBuf>,
+    dir: PathBuf,
+    variables: Vec<(String, String)>,
+    loaded: compose::Loaded,
+}
+
+fn load(
+    ctx: &Context,
+    options: &OpenOptions,
+    load: fn(Vec<Text>, Loading<'_>) -> compose::Loaded,
+) -> Result<Read, Error> {
     let files = files(ctx, options)?;
     let dir = match (&options.dir, files.first()) {
         (Some(dir), _) => dir.clone(),
@@ -109,7 +182,7 @@ pub fn open(ctx: &Context, options: &OpenOptions) -> Result<Definition, Error> {
     let variables = env_variables(ctx, options, &dir)?;
     let texts = files.iter().map(|file| read(ctx, file));
     let texts = texts.collect::<Result<Vec<Text>, Error>>()?;
-    let loaded = compose::load(
+    let loaded = load(
         texts,
         Loading {
             place: options.place,
@@ -120,26 +193,9 @@ pub fn open(ctx: &Context, options: &OpenOptions) -> Result<Definition, Error> {
             },
         },
     );
-    let compose = check(ctx, &loaded)?;
-    let project = options
-        .project
-        .clone()
-        .or_else(|| look_up(ctx, &variables, "COMPOSE_PROJECT_NAME"))
-        .filter(|name| !name.is_empty())
-        .or_else(|| compose.name.clone());
-    let profiles = if options.profiles.is_empty() {
-        let active = look_up(ctx, &variables, "COMPOSE_PROFILES").unwrap_or_default();
-        active.split(',').map(|one| one.trim().to_owned()).collect()
-    } else {
-        options.profiles.clone()
-    };
-    Ok(Definition {
-        project: normalise(&project.unwrap_or_else(|| name_of(&dir))),
-        merged: loaded.merged.clone(),
-        compose,
+    Ok(Read {
         files,
         dir,
-        profiles,
         variables,
         loaded,
     })
@@ -202,6 +258,17 @@ impl Definition {
         Ok(self.compose.order(&active))
     }
 
+    /// Returns the services that are restarted with others (`depends_on` with `restart`), without those.
+    pub fn dependents(&self, names: &[String]) -> Vec<String> {
+        let follows = |service: &&Service| {
+            let mut needs = service.depends_on.iter();
+            let follows = needs.any(|need| need.restart && names.contains(&need.service));
+            follows && !names.contains(&service.name)
+        };
+        let services = self.compose.services.iter().filter(follows);
+        services.map(|service| service.name.clone()).collect()
+    }
+
     /// Returns the selected services without their dependencies, in the order of dependencies.
     ///
     /// # Errors
@@ -248,17 +315,50 @@ impl Definition {
         &self.loaded.idle
     }
 
+    /// Returns the environment of a service: variables of files, overridden by its own. One without a
+    /// value has that of the environment of this process, or is left out.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn environment(
+        &self,
+        ctx: &Context,
+        service: &Service,
+    ) -> Result<BTreeMap<String, String>, kraft_sys::fs::Error> {
+        let mut env = BTreeMap::new();
+        for file in &service.env_files {
+            env.extend(self.variables_of(ctx, file)?);
+        }
+        for variable in &service.environment {
+            let value = variable.value.clone();
+            match value.or_else(|| self.look_up(ctx, &variable.name)) {
+                Some(value) => env.insert(variable.name.clone(), value),
+                None => env.remove(&variable.name),
+            };
+        }
+        Ok(env)
+    }
+
     /// Reads a file of variables that a service names.
     ///
     /// # Errors
     ///
     /// If it cannot be read, and is `required` or exists.
-    pub fn variables_of(
+    fn variables_of(
         &self,
-        path: &str,
-        required: bool,
+        ctx: &Context,
+        file: &EnvFile,
     ) -> Result<Vec<(String, String)>, kraft_sys::fs::Error> {
-        read_variables(&self.dir.join(path), required)
+        let Some(text) = read_optional(&self.dir.join(&file.path), file.required)? else {
+            return Ok(Vec::new());
+        };
+        let vars = |name: &str| self.look_up(ctx, name);
+        Ok(if file.raw {
+            compose::plain_variables(&text, &vars)
+        } else {
+            compose::variables(&text, &vars)
+        })
     }
 }
 
@@ -267,18 +367,31 @@ fn files(ctx: &Context, options: &OpenOptions) -> Result<Vec<PathBuf>, Error> {
     if !options.files.is_empty() {
         return Ok(options.files.clone());
     }
-    if let Some(files) = ctx.env.text("COMPOSE_FILE") {
-        let separator = ctx.env.text("COMPOSE_PATH_SEPARATOR");
-        let separator = separator.unwrap_or_else(|| ":".to_owned());
-        return Ok(files.split(separator.as_str()).map(PathBuf::from).collect());
-    }
     let start = options.dir.clone().unwrap_or_else(|| PathBuf::from("."));
+    // The environment, else the `.env` file of this directory.
+    let variables = env_variables(ctx, options, &start)?;
+    if let Some(files) = look_up(ctx, &variables, "COMPOSE_FILE").filter(|it| !it.is_empty()) {
+        let separator = look_up(ctx, &variables, "COMPOSE_PATH_SEPARATOR");
+        let separator = separator.filter(|it| !it.is_empty());
+        let separator = separator.unwrap_or_else(|| ":".to_owned());
+        let files = files.split(separator.as_str()).filter(|it| !it.is_empty());
+        let place = |file: &str| match options.dir {
+            Some(_) if file != "-" => start.join(file),
+            _ => PathBuf::from(file),
+        };
+        return Ok(files.map(place).collect());
+    }
     let whole = absolute(&start);
     for dir in whole.ancestors() {
-        let mut names = FILE_NAMES.iter();
-        let Some(name) = names.find(|name| dir.join(name).exists()) else {
+        let mut names = FILE_NAMES.iter().filter(|name| dir.join(name).exists());
+        let Some(name) = names.next() else {
             continue;
         };
+        if let Some(other) = names.next() {
+            ctx.warn(&format!(
+                "there are several Compose files: `{name}` is used, and not `{other}`"
+            ));
+        }
         // The path as it was given reads better than the whole one.
         let shown = if dir == whole { &start } else { dir };
         let place = |name: &str| {
@@ -289,13 +402,21 @@ fn files(ctx: &Context, options: &OpenOptions) -> Result<Vec<PathBuf>, Error> {
             }
         };
         let mut files = vec![place(name)];
-        if let Some((stem, ending)) = name.rsplit_once('.') {
-            let name = format!("{stem}.override.{ending}");
-            files.extend(dir.join(&name).exists().then(|| place(&name)));
-        }
+        files.extend(override_of(name, dir).map(|name| place(&name)));
         return Ok(files);
     }
     Err(Error::NoFile)
+}
+
+/// Returns the name of the file that is merged over one: its own, else any other.
+fn override_of(name: &str, dir: &Path) -> Option<String> {
+    let of = |name: &str| {
+        let (stem, ending) = name.rsplit_once('.')?;
+        Some(format!("{stem}.override.{ending}"))
+    };
+    let others = FILE_NAMES.iter().rev().copied();
+    let mut names = std::iter::once(name).chain(others).filter_map(of);
+    names.find(|name| dir.join(name).exists())
 }
 
 fn parent(file: &Path) -> PathBuf {
@@ -336,25 +457,25 @@ fn env_variables(
         files.extend(named.split(',').map(PathBuf::from));
     }
     if files.is_empty() {
-        return Ok(read_variables(&dir.join(".env"), false)?);
+        let text = read_optional(&dir.join(".env"), false)?.unwrap_or_default();
+        return Ok(compose::variables(&text, &|name| look_up(ctx, &[], name)));
     }
     let mut variables = Vec::new();
     for file in files {
-        variables.extend(read_variables(&file, true)?);
+        let text = read_optional(&file, true)?.unwrap_or_default();
+        let more = compose::variables(&text, &|name| look_up(ctx, &variables, name));
+        variables.extend(more);
     }
     Ok(variables)
 }
 
-/// Reads a file of variables.
-fn read_variables(
-    path: &Path,
-    required: bool,
-) -> Result<Vec<(String, String)>, kraft_sys::fs::Error> {
+/// Reads a file of variables; `None` if it is missing and not required.
+fn read_optional(path: &Path, required: bool) -> Result<Option<String>, kraft_sys::fs::Error> {
     if !required && !path.is_file() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let bytes = kraft_sys::fs::read_file(path, LARGEST_ENV)?;
-    Ok(compose::variables(&String::from_utf8_lossy(&bytes)))
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn look_up(ctx: &Context, variables: &[(String, String)], name: &str) -> Option<String> {
@@ -372,6 +493,15 @@ fn name_of(dir: &Path) -> String {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// Checks a name of a project that the user chose.
+fn check_name(name: String) -> Result<String, Error> {
+    let nearest = normalise(&name);
+    if name == nearest {
+        return Ok(name);
+    }
+    Err(Error::ProjectName { name, nearest })
 }
 
 /// Returns a name with only the characters that a project name may have (Compose specification,

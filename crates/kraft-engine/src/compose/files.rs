@@ -2,11 +2,12 @@
 //!
 //! A machine mounts directories only, so they become a part of its root filesystem when it is created.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use kraft_config::dirs::absolute;
-use kraft_core::compose::{FileContent, FileMount, Mount, Service};
+use kraft_core::compose::{FileContent, FileMount, HostAddress, Mount, Service};
 use kraft_core::mount::check_destination;
 use kraft_core::problem::{Problem, Span};
 use kraft_rootfs::ExtraFile;
@@ -19,6 +20,23 @@ use crate::context::Context;
 /// The maximal size of a file, in bytes: it is copied into the machine.
 const LARGEST: u64 = 64 << 20;
 
+/// Returns the `/etc/hosts` of a service that has names of its own. Names of the host are those of the
+/// name server.
+fn hosts(service: &Service) -> Option<ExtraFile> {
+    let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned();
+    let before = text.len();
+    for host in &service.extra_hosts {
+        if let HostAddress::Ip(address) = host.address {
+            let _ = writeln!(text, "{address}\t{}", host.name);
+        }
+    }
+    (text.len() > before).then(|| ExtraFile {
+        path: "/etc/hosts".to_owned(),
+        mode: 0o644,
+        content: text.into_bytes(),
+    })
+}
+
 impl Definition {
     /// Returns the files that the machines of a service get.
     ///
@@ -27,6 +45,7 @@ impl Definition {
     /// If one is not declared, or cannot be read.
     pub fn files(&self, ctx: &Context, service: &Service) -> Result<Vec<ExtraFile>, Error> {
         let mut files = Vec::new();
+        files.extend(hosts(service));
         for mount in &service.volumes {
             let path = self.path(ctx, &mount.source);
             if mount.is_directory() && path.is_file() {

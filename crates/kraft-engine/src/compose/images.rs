@@ -57,6 +57,9 @@ pub enum Error {
     /// An image cannot be stored.
     #[error(transparent)]
     Package(#[from] package::Error),
+    /// A Dockerfile in a Compose file cannot be written.
+    #[error(transparent)]
+    Inline(#[from] kraft_sys::fs::Error),
 }
 
 /// How images are obtained.
@@ -110,6 +113,7 @@ impl Definition {
     ) -> Result<PreparedBoot, ComposeError> {
         let failed = |source: boot::Error| ComposeError::Boot {
             service: service.name.clone(),
+            builds: service.build.is_some(),
             source: Box::new(source),
         };
         let pull = options.pull(service);
@@ -251,6 +255,9 @@ impl Definition {
     ) -> Result<Project, Error> {
         let dir = self.dir.join(&build.context);
         let dockerfile = build.dockerfile.as_deref();
+        if let Some(text) = &build.dockerfile_inline {
+            return inline(ctx, service, &dir, text);
+        }
         if dockerfile.is_none() && has_kraftfile(&dir) {
             let project = project::open(ctx, Some(&dir), None)?;
             let workplace = Workplace::find(ctx, &project)?;
@@ -270,6 +277,55 @@ impl Definition {
         );
         Ok(project::lone(&dir, dockerfile, choice.name)?)
     }
+}
+
+impl Definition {
+    /// Removes the images of services from the local store. Returns their names.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be changed.
+    pub fn remove_images(&self, ctx: &Context) -> Result<Vec<String>, Error> {
+        let store = images::open(ctx)?;
+        let mut removed = Vec::new();
+        for image in self
+            .compose
+            .services
+            .iter()
+            .filter_map(|it| it.image.as_deref())
+        {
+            for name in [image.to_owned(), docker_full_name(image)] {
+                let name: Reference = name.parse()?;
+                if let Some(found) = images::look_up(&*store, &name)? {
+                    store
+                        .untag(&found.named.name)
+                        .map_err(images::Error::from)?;
+                    removed.push(found.named.name.to_string());
+                }
+            }
+        }
+        images::collect_garbage(ctx, &*store);
+        Ok(removed)
+    }
+}
+
+/// Returns the project of a Dockerfile that is written in the Compose file. It becomes a file with a
+/// name of its content, so that it is the same for each build.
+fn inline(ctx: &Context, service: &Service, dir: &Path, text: &str) -> Result<Project, Error> {
+    let digest = kraft_oci::digest::of(text.as_bytes());
+    let files = ctx
+        .runtime_dir()
+        .join("compose/dockerfiles")
+        .join(digest.hex());
+    kraft_sys::fs::create_dir_all(&files, 0o700)?;
+    let file = files.join("Dockerfile");
+    kraft_sys::fs::replace_file(&file, text.as_bytes())?;
+    let choice = runtime::choose(
+        service.runtime.as_deref(),
+        None,
+        &ctx.settings.default_runtime,
+    );
+    Ok(project::lone(dir, &file.to_string_lossy(), choice.name)?)
 }
 
 /// Returns whether the store has an image, and it has no unikernel.

@@ -34,11 +34,13 @@ pub mod definition;
 pub mod files;
 pub mod images;
 pub mod networks;
+pub mod one_off;
 pub mod plan;
 pub mod state;
 pub mod up;
 pub mod volumes;
 pub mod wanted;
+pub mod watch;
 
 use kraft_core::problem::{Problem, Text};
 
@@ -63,6 +65,8 @@ pub enum Error {
     Boot {
         /// The service.
         service: String,
+        /// Whether it is built, not pulled.
+        builds: bool,
         /// Why not.
         source: Box<boot::Error>,
     },

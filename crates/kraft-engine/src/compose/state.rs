@@ -12,6 +12,8 @@ pub const PROJECT: &str = "com.docker.compose.project";
 pub const SERVICE: &str = "com.docker.compose.service";
 /// The label with the number of the machine of its service, from 1.
 pub const NUMBER: &str = "com.docker.compose.container-number";
+/// The label of a machine that `run` created: `True`.
+pub const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// The label with the digest of what the machine was made from.
 pub const HASH: &str = "com.docker.compose.config-hash";
 /// The label with the digest of the image.
@@ -47,6 +49,11 @@ impl Member {
             machine,
         };
         Some((project, member))
+    }
+
+    /// Returns whether `run` created it for one command.
+    pub fn is_one_off(&self) -> bool {
+        self.label(ONE_OFF) == Some("True")
     }
 
     /// Returns a label.
@@ -92,12 +99,26 @@ pub fn projects(
     Ok(projects)
 }
 
-/// Returns the machines of a project, those that others need first.
+/// Returns the machines of the services of a project, those that others need first.
 ///
 /// # Errors
 ///
 /// If the machines cannot be listed.
 pub fn members(machines: &Machines, project: &str) -> Result<Vec<Member>, kraft_machine::Error> {
+    let mut members = all_members(machines, project)?;
+    members.retain(|member| !member.is_one_off());
+    Ok(members)
+}
+
+/// Returns the machines of a project, also those that `run` created.
+///
+/// # Errors
+///
+/// If the machines cannot be listed.
+pub fn all_members(
+    machines: &Machines,
+    project: &str,
+) -> Result<Vec<Member>, kraft_machine::Error> {
     let members = projects(machines)?.remove(project).unwrap_or_default();
     Ok(ordered(members))
 }

@@ -1,6 +1,7 @@
 //! Creates, starts, stops and removes the machines of a project.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kraft_core::compose::{Condition, PullPolicy, Service};
@@ -119,10 +120,13 @@ pub fn create(
         }
     }
     definition.make_networks(ctx, &machines.networks(), services)?;
+    let mut recreated: Vec<&str> = Vec::new();
     for (one, boot, old) in prepared {
         ctx.interrupt.check()?;
+        recreated.extend(old.map(|old| old.service.as_str()));
         create_one(ctx, &machines, &definition.project, one, boot, old)?;
     }
+    stop_dependents(ctx, &machines, definition, &members, &recreated)?;
     let gone = plan.surplus.iter();
     let orphans = plan.orphans.iter().filter(|_| options.remove_orphans);
     for name in gone.chain(orphans) {
@@ -136,20 +140,41 @@ pub fn create(
     Ok(members)
 }
 
+/// Stops the machines of services that are restarted with others (`depends_on` with `restart`), so
+/// that they are started again after those.
+fn stop_dependents(
+    ctx: &Context,
+    machines: &Machines,
+    definition: &Definition,
+    members: &[Member],
+    others: &[&str],
+) -> Result<(), Error> {
+    let others: Vec<String> = others.iter().map(|name| (*name).to_owned()).collect();
+    let dependents = definition.dependents(&others);
+    for member in members.iter().rev() {
+        if dependents.contains(&member.service) {
+            ctx.info(&format!("restarting {}", member.machine.name));
+            stop(machines, &member.machine, None)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns whether a service is built although its machine is as described.
 fn is_built(service: &Service, options: &CreateOptions) -> bool {
     let asked = options.images.build || service.pull_policy == PullPolicy::Build;
     service.build.is_some() && asked && options.recreate != Recreate::Never
 }
 
-fn create_one(
+/// Creates a machine, instead of an old one if there is one.
+pub(super) fn create_one(
     ctx: &Context,
     machines: &Machines,
     project: &str,
     wanted: &Wanted<'_>,
     mut boot: PreparedBoot,
     old: Option<&Member>,
-) -> Result<(), Error> {
+) -> Result<Machine, Error> {
     let failed = |source: run::Error| Error::Run {
         service: wanted.described.service.clone(),
         source: Box::new(source),
@@ -170,8 +195,8 @@ fn create_one(
     } else {
         ctx.info(&format!("creating {name}"));
     }
-    new.create()?;
-    Ok(())
+    let (_, machine) = new.create()?;
+    Ok(machine)
 }
 
 /// Starts the machines of services that do not run, each after those that it needs are as it wants
@@ -227,8 +252,13 @@ pub fn start_one(ctx: &Context, machines: &Machines, member: &Member) -> Result<
     Ok(())
 }
 
-/// Waits until the services that a service needs are as it wants them.
-fn wait_for_needs(
+/// Waits until the services that a service needs are as it wants them. One that is not required may
+/// fail.
+///
+/// # Errors
+///
+/// If one fails.
+pub fn wait_for_needs(
     ctx: &Context,
     machines: &Machines,
     service: &Service,
@@ -237,14 +267,16 @@ fn wait_for_needs(
     for need in &service.depends_on {
         let others = members.iter().filter(|one| one.service == need.service);
         for other in others {
-            match need.condition {
-                Condition::ServiceStarted => {}
-                Condition::ServiceHealthy => {
-                    wait_until_healthy(ctx, machines, other)?;
-                }
+            let waited = match need.condition {
+                Condition::ServiceStarted => Ok(()),
+                Condition::ServiceHealthy => wait_until_healthy(ctx, machines, other),
                 Condition::ServiceCompletedSuccessfully => {
-                    wait_until_completed(ctx, machines, other)?;
+                    wait_until_completed(ctx, machines, other)
                 }
+            };
+            match waited {
+                Err(error @ Error::Dependency { .. }) if !need.required => ctx.warn(&chain(&error)),
+                waited => waited?,
             }
         }
     }
@@ -401,7 +433,7 @@ pub fn down(
     options: DownOptions<'_>,
 ) -> Result<Vec<String>, Error> {
     let machines = machines::ending(ctx);
-    let members = state::members(&machines, project)?;
+    let members = state::all_members(&machines, project)?;
     let is_selected = |member: &Member| {
         if !options.services.is_empty() {
             return options.services.contains(&member.service);
@@ -440,6 +472,24 @@ fn is_gone(error: &kraft_net::Error) -> bool {
     matches!(error, kraft_net::Error::NotFound { .. })
 }
 
+/// Kills machines at once when the user interrupts a second time; returns when `done` is set.
+pub fn kill_when_repeated(
+    machines: &Machines,
+    members: &[Member],
+    interrupt: &Interrupt,
+    done: &AtomicBool,
+) {
+    while !done.load(Ordering::SeqCst) {
+        if interrupt.is_repeated() {
+            for member in members {
+                // It may be gone.
+                let _ = machines.kill_now(member.machine.id);
+            }
+        }
+        std::thread::sleep(TURN);
+    }
+}
+
 /// Returns the exit code of a machine that has ended.
 pub fn exit_code(machine: &Machine) -> Option<i32> {
     machine.end.as_ref().map(EndReason::exit_code)
@@ -455,27 +505,40 @@ pub fn stop_after_first_end(
     machines: &Machines,
     members: &[Member],
     interrupt: &Interrupt,
-    timeout: Option<Duration>,
+    options: AbortOptions,
 ) -> Result<Option<Member>, Error> {
     let first = loop {
         if interrupt.is_cancelled() {
             return Ok(None);
         }
-        let mut ended = None;
+        let mut ended = Vec::new();
         for member in members {
             let machine = machines.get(member.machine.id)?;
             if !machine.state.is_up() && machine.end.is_some() {
                 let member = member.clone();
-                ended.get_or_insert(Member { machine, ..member });
+                ended.push(Member { machine, ..member });
             }
         }
-        match ended {
-            Some(first) => break first,
+        let all = ended.len() == members.len();
+        let counts = |member: &Member| !options.failures || exit_code(&member.machine) != Some(0);
+        match ended.iter().position(counts) {
+            Some(at) => break ended.swap_remove(at),
+            // The last one to look at succeeded.
+            None if all => return Ok(ended.pop()),
             None => std::thread::sleep(TURN),
         }
     };
     for member in members.iter().rev() {
-        stop(machines, &member.machine, timeout)?;
+        stop(machines, &member.machine, options.timeout)?;
     }
     Ok(Some(first))
+}
+
+/// When machines are stopped because one has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AbortOptions {
+    /// Whether only an exit code other than 0 counts.
+    pub failures: bool,
+    /// How long each machine may take to shut down.
+    pub timeout: Option<Duration>,
 }

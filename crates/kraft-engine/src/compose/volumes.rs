@@ -32,12 +32,22 @@ impl Definition {
         own.map(|one| self.volume(&one.key)).collect()
     }
 
-    /// Returns what a service mounts; nothing is made.
+    /// Returns what the machine of a service with this number mounts; nothing is made.
     ///
     /// # Errors
     ///
     /// If a volume is not declared, or something is not a directory.
-    pub fn mounts(&self, ctx: &Context, service: &Service) -> Result<Vec<Volume>, Error> {
+    pub fn mounts(
+        &self,
+        ctx: &Context,
+        service: &Service,
+        number: u32,
+    ) -> Result<Vec<Volume>, Error> {
+        let volumes = machines::existing(ctx).volumes();
+        let named = |name: &str, mount: &Mount| {
+            let mounted = volumes.mount(name, mount.target.clone(), mount.read_only);
+            mounted.map_err(kraft_machine::Error::from)
+        };
         let mut mounts = Vec::new();
         for mount in &service.volumes {
             if self.is_file(ctx, mount) {
@@ -54,11 +64,9 @@ impl Definition {
                 },
                 MountKind::Volume => {
                     self.check_volume(ctx, mount)?;
-                    let volumes = machines::existing(ctx).volumes();
-                    let name = self.volume(&mount.source);
-                    let named = volumes.mount(&name, destination, read_only);
-                    named.map_err(kraft_machine::Error::from)?
+                    named(&self.volume(&mount.source), mount)?
                 }
+                MountKind::Anonymous => named(&self.anonymous(service, number, mount), mount)?,
                 // The whole root filesystem is memory.
                 MountKind::Memory => continue,
             });
@@ -66,6 +74,17 @@ impl Definition {
         // Each is mounted over the former.
         mounts.sort_by_key(|mount| mount.destination.matches('/').count());
         Ok(mounts)
+    }
+
+    /// Returns the name of a volume that has none in the files: the same one each time, so that a
+    /// machine that is created again finds its data.
+    fn anonymous(&self, service: &Service, number: u32, mount: &Mount) -> String {
+        let digest = kraft_oci::digest::of(mount.target.as_bytes());
+        let digest = digest.hex().get(..12).unwrap_or_default();
+        match number {
+            1 => format!("{}_{}_{digest}", self.project, service.name),
+            _ => format!("{}_{}-{number}_{digest}", self.project, service.name),
+        }
     }
 
     /// Returns a directory of this host.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use kraft_config::dirs::absolute;
-use kraft_core::compose::{Condition, Port, Service};
+use kraft_core::compose::{Condition, ExtraHost, HostAddress, MountKind, Port, Service};
 use kraft_core::lifecycle::{HealthCheck, Lifecycle};
 use kraft_core::plan::{LEAST_MEMORY, RunRequest};
 use kraft_core::port::{PortMapping, Protocol};
@@ -65,6 +65,11 @@ impl Definition {
                 let machine = self.machine(service, number);
                 let mut request = request.clone();
                 request.name = Some(machine.clone());
+                let is_anonymous = |kind| kind == MountKind::Anonymous;
+                if number > 1 && service.volumes.iter().any(|it| is_anonymous(it.kind)) {
+                    // Each has its own.
+                    request.volumes = self.mounts(ctx, service, number)?;
+                }
                 self.label(service, number, &hash, &mut request.labels);
                 let described = Described {
                     machine,
@@ -129,12 +134,13 @@ impl Definition {
     fn request(&self, ctx: &Context, service: &Service) -> Result<RunRequest, Error> {
         let networks = self.interfaces(service)?;
         let mut ports = Vec::with_capacity(service.ports.len());
-        for port in &service.ports {
+        // A machine without a network has none that ports or checks could lead to.
+        for port in service.ports.iter().filter(|_| !service.isolated) {
             ports.push(self.port(port)?);
         }
-        let lifecycle = lifecycle(service);
-        if let Some(check) = &lifecycle.health {
-            publish(check.probe.port(), &mut ports);
+        let mut lifecycle = lifecycle(service);
+        if service.isolated {
+            lifecycle.health = None;
         }
         Ok(RunRequest {
             name: None,
@@ -144,8 +150,8 @@ impl Definition {
             cpus: service.cpus,
             ports,
             networks,
-            volumes: self.mounts(ctx, service)?,
-            env: self.env(ctx, service)?,
+            volumes: self.mounts(ctx, service, 1)?,
+            env: self.environment(ctx, service)?,
             labels: service.labels.clone(),
             lifecycle,
             stdin: service.stdin_open,
@@ -196,22 +202,6 @@ impl Definition {
         })
     }
 
-    /// Returns the environment: variables of files, overridden by those of the service.
-    fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Error> {
-        let mut env = BTreeMap::new();
-        for file in &service.env_files {
-            env.extend(self.variables_of(&file.path, file.required)?);
-        }
-        for variable in &service.environment {
-            let value = variable.value.clone();
-            match value.or_else(|| self.look_up(ctx, &variable.name)) {
-                Some(value) => env.insert(variable.name.clone(), value),
-                None => env.remove(&variable.name),
-            };
-        }
-        Ok(env)
-    }
-
     fn label(
         &self,
         service: &Service,
@@ -256,7 +246,8 @@ impl Definition {
                 let Some(other) = self.compose.service(&need.service) else {
                     continue;
                 };
-                let probe = other.health.as_ref().map(|health| health.probe.is_some());
+                let health = other.health.as_ref().filter(|_| !other.isolated);
+                let probe = health.map(|health| health.probe.is_some());
                 if need.condition != Condition::ServiceHealthy || probe == Some(true) {
                     continue;
                 }
@@ -292,30 +283,41 @@ impl Definition {
             let health = service.health.as_ref();
             health.is_some_and(|health| health.probe.is_none())
         };
-        let names: Vec<&str> = services
-            .iter()
-            .filter(unprobed)
-            .map(|service| service.name.as_str())
-            .collect();
-        if !names.is_empty() {
-            parts.push(format!(
-                "health checks that run programs are not made: {} (`x-kraft-health: tcp:PORT` is one that is)",
-                names.join(", ")
-            ));
-        }
-        let names: Vec<&str> = services
-            .iter()
-            .filter(|service| service.memory.is_some() && memory(service).is_none())
-            .map(|service| service.name.as_str())
-            .collect();
-        if !names.is_empty() {
-            parts.push(format!(
-                "memory of less than 1 MiB, which is not used: {} (`512m` is in MiB)",
-                names.join(", ")
-            ));
-        }
+        let mut name = |is: &dyn Fn(&&&Service) -> bool, what: &str, help: &str| {
+            let names = services.iter().filter(is).map(|it| it.name.as_str());
+            let names: Vec<&str> = names.collect();
+            if !names.is_empty() {
+                parts.push(format!("{what}: {} ({help})", names.join(", ")));
+            }
+        };
+        name(
+            &unprobed,
+            "health checks that run programs are not made",
+            "`x-kraft-health: tcp:PORT` is one that is",
+        );
+        name(
+            &|it| it.memory.is_some() && memory(it).is_none(),
+            "memory of less than 1 MiB, which is not used",
+            "`512m` is in MiB",
+        );
+        name(
+            &|it| it.isolated && (it.health.is_some() || !it.ports.is_empty()),
+            "ports and health checks without a network",
+            "of `network_mode: none`",
+        );
+        name(
+            &|it| it.extra_hosts.iter().any(is_unknown_host),
+            "names of the host in `extra_hosts`, which are not known",
+            "`host.docker.internal` is",
+        );
         (!parts.is_empty()).then(|| parts.join("; "))
     }
+}
+
+/// Returns whether a name stands for the host, and the name servers of networks do not know it.
+fn is_unknown_host(host: &ExtraHost) -> bool {
+    let known = ["host.docker.internal", "host.kraft.internal"];
+    host.address == HostAddress::Host && !known.contains(&host.name.as_str())
 }
 
 /// Returns how a machine of a service is kept running.
@@ -375,19 +377,6 @@ fn hash(service: &Service, request: &RunRequest, files: &[ExtraFile]) -> String 
 /// Returns the memory of a service; `None` for the default if it is less than any machine has.
 fn memory(service: &Service) -> Option<u64> {
     service.memory.filter(|bytes| *bytes >= LEAST_MEMORY)
-}
-
-/// Publishes a port for health checks on a free port of the host, unless it is published.
-fn publish(port: u16, ports: &mut Vec<PortMapping>) {
-    let is = |it: &PortMapping| it.machine_port == port && it.protocol == Protocol::Tcp;
-    if !ports.iter().any(is) {
-        ports.push(PortMapping {
-            host_ip: Ipv4Addr::LOCALHOST.into(),
-            host_port: 0,
-            machine_port: port,
-            protocol: Protocol::Tcp,
-        });
-    }
 }
 
 /// Adds to a request what depends on what boots: the arguments, and what is left open.
@@ -529,18 +518,41 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_a_health_check_is_published_on_the_loopback_address() {
+    fn a_health_check_publishes_nothing_and_needs_a_network() {
         let check = "healthcheck: {test: [CMD, curl, 'http://localhost:80/']}";
-        for (ports, expected) in [
-            ("[]", "127.0.0.1::80/tcp"),
-            ("['8080:80']", "0.0.0.0:8080:80/tcp"),
-            ("['80:80/udp']", "0.0.0.0:80:80/udp 127.0.0.1::80/tcp"),
+        for (more, expected) in [
+            ("", (0, 1, true)),
+            (", ports: ['8080:80']", (1, 1, true)),
+            (", ports: ['8080:80'], network_mode: none", (0, 0, false)),
         ] {
-            let text = format!("services: {{web: {{image: x, ports: {ports}, {check}}}}}");
+            let text = format!("services: {{web: {{image: x, {check}{more}}}}}");
             let all = described(&text).unwrap();
-            let ports = all[0].1.ports.iter().map(PortMapping::as_typed);
-            assert_eq!(ports.collect::<Vec<_>>().join(" "), expected);
+            let web = &all[0].1;
+            let found = (
+                web.ports.len(),
+                web.networks.len(),
+                web.lifecycle.health.is_some(),
+            );
+            assert_eq!(found, expected, "{more}");
         }
+    }
+
+    #[test]
+    fn volumes_without_a_name_belong_to_one_machine_each() {
+        let text = "services: {web: {image: x, scale: 2, volumes: [/a, /b]}}";
+        let all = described(text).unwrap();
+        let mut names: Vec<&str> = all
+            .iter()
+            .flat_map(|(_, it)| it.volumes.iter().filter_map(|it| it.name.as_deref()))
+            .collect();
+        assert_eq!(names.len(), 4);
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 4);
+        assert!(
+            names.iter().all(|name| name.starts_with("shop_web")),
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -252,12 +253,15 @@ impl Start<'_> {
             };
             // It has its addresses, unless the network was removed and made again.
             let interface = networks.reserve(&request, &|_| true)?;
+            let address = interface.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let others = spec.networks.iter().map(|it| it.network.as_str());
             let others: Vec<&str> = others.filter(|name| *name != interface.network).collect();
             Ok(networks.attach(&Wanted {
+                network: &interface.network,
                 machine: &machine,
                 name: &self.record.name,
-                interface: &interface,
+                aliases: &interface.aliases,
+                address,
                 ports: if index == 0 { ports } else { &[] },
                 others: &others,
             })?)

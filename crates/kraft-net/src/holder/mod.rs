@@ -8,8 +8,6 @@
 //! Without privileges on the host, the process is root of a user namespace of its own, which gives
 //! it the rights over the network namespace and over nothing else.
 
-mod attention;
-mod dhcp;
 mod dns;
 mod names;
 mod namespace;

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
-/// The name by which machines reach the host.
-const HOST: &str = "host.kraft.internal";
+/// The names by which machines reach the host: kraft's and Docker's.
+const HOST: [&str; 2] = ["host.kraft.internal", "host.docker.internal"];
 /// The domain whose names are never asked of others (reserved by ICANN for private networks).
 const PRIVATE: &str = "internal";
 /// How long an answer is valid, in seconds: machines come and go.
@@ -40,7 +40,7 @@ impl Names {
     pub(super) fn new(domain: &str, host: Option<Ipv4Addr>, internal: bool) -> Self {
         let mut addresses = BTreeMap::new();
         if let Some(host) = host {
-            addresses.insert(HOST.to_owned(), vec![host]);
+            addresses.extend(HOST.map(|name| (name.to_owned(), vec![host])));
         }
         Self {
             domains: vec![domain.to_ascii_lowercase()],
@@ -208,6 +208,7 @@ mod tests {
             ("web", TYPE::AAAA, "NoError"),
             ("web", TYPE::MX, "NoError"),
             ("host.kraft.internal", TYPE::A, "NoError 10.0.2.2"),
+            ("host.docker.internal", TYPE::A, "NoError 10.0.2.2"),
             ("nobody", TYPE::A, "NameError"),
             ("nobody.net", TYPE::A, "NameError"),
             ("web.web.net", TYPE::A, "NameError"),

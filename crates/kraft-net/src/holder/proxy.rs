@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kraft_core::port::{PortMapping, Protocol};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use super::attention::Attention;
 use super::outside::Outside;
 
 /// How many connections to one port there are at once.
@@ -51,7 +48,6 @@ impl Drop for Task {
 /// Publishes a port of the machine with an address until the result is dropped.
 pub(super) fn publish(
     outside: &Outside,
-    attention: &Rc<Attention>,
     port: &PortMapping,
     machine: Ipv4Addr,
 ) -> io::Result<Task> {
@@ -62,7 +58,7 @@ pub(super) fn publish(
             let listener = outside.run(move || std::net::TcpListener::bind(listen))?;
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            Ok(Task::spawn(accept(listener, target, attention.clone())))
+            Ok(Task::spawn(accept(listener, target)))
         }
         Protocol::Udp => {
             let socket = outside.run(move || std::net::UdpSocket::bind(listen))?;
@@ -74,7 +70,7 @@ pub(super) fn publish(
 }
 
 /// Accepts connections, and carries each to the machine.
-async fn accept(listener: TcpListener, target: SocketAddr, attention: Rc<Attention>) {
+async fn accept(listener: TcpListener, target: SocketAddr) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Dropped with this future: the connections end with the port.
     let mut connections = tokio::task::JoinSet::new();
@@ -84,11 +80,9 @@ async fn accept(listener: TcpListener, target: SocketAddr, attention: Rc<Attenti
         };
         match listener.accept().await {
             Ok((client, _)) => {
-                attention.note();
                 while connections.try_join_next().is_some() {}
-                let attention = attention.clone();
                 connections.spawn_local(async move {
-                    carry(client, target, attention).await;
+                    carry(client, target).await;
                     drop(place);
                 });
             }
@@ -99,60 +93,13 @@ async fn accept(listener: TcpListener, target: SocketAddr, attention: Rc<Attenti
 }
 
 /// Carries one connection. If the machine does not accept it, it is closed.
-async fn carry(client: TcpStream, target: SocketAddr, attention: Rc<Attention>) {
-    let Ok(Ok(machine)) = timeout(DIAL, TcpStream::connect(target)).await else {
+async fn carry(mut client: TcpStream, target: SocketAddr) {
+    let Ok(Ok(mut machine)) = timeout(DIAL, TcpStream::connect(target)).await else {
         return;
     };
-    attention.note();
     // The peer that wrote decided what goes together.
     let _ = (client.set_nodelay(true), machine.set_nodelay(true));
-    let mut client = Attended {
-        stream: client,
-        attention: attention.clone(),
-    };
-    let mut machine = Attended {
-        stream: machine,
-        attention,
-    };
     let _ = copy_bidirectional_with_sizes(&mut client, &mut machine, BUFFER, BUFFER).await;
-}
-
-/// A connection from which nothing is received without being noted.
-struct Attended {
-    stream: TcpStream,
-    attention: Rc<Attention>,
-}
-
-impl AsyncRead for Attended {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_ready() {
-            self.attention.note();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Attended {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 /// Carries packets, each peer's from a socket of its own, so that answers find the way back.
@@ -251,7 +198,7 @@ mod tests {
                 protocol,
             };
             drop(free);
-            match publish(&outside, &Attention::new(), &port, HOST) {
+            match publish(&outside, &port, HOST) {
                 Ok(task) => return (task, SocketAddr::new(port.host_ip, port.host_port)),
                 // Another process was faster.
                 Err(e) => assert_eq!(e.kind(), io::ErrorKind::AddrInUse, "{e}"),

@@ -11,7 +11,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kraft_core::net::{Interface, Mac};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, Process};
@@ -21,8 +20,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::attention::Attention;
-use super::dhcp::{self, Machines};
 use super::dns::{Dns, Local};
 use super::names::Names;
 use super::namespace::Namespaces;
@@ -48,7 +45,6 @@ pub(super) struct Server {
     me: Identity,
     namespaces: Namespaces,
     outside: Outside,
-    attention: Rc<Attention>,
     netlink: RefCell<Netlink>,
     bridge: u32,
     way_out: RefCell<Result<Ipv4Addr, String>>,
@@ -107,7 +103,6 @@ impl Server {
             me,
             namespaces,
             outside,
-            attention: Attention::new(),
             netlink: RefCell::new(netlink),
             bridge,
             way_out: RefCell::new(Err("it is not there yet".to_owned())),
@@ -121,7 +116,7 @@ impl Server {
         }))
     }
 
-    /// Starts the way out, the servers for names and addresses, and the socket.
+    /// Starts the way out, the name server and the socket.
     pub(super) async fn open(self: &Rc<Self>) -> Result<UnixListener, Refused> {
         if self.network.internal {
             *self.way_out.borrow_mut() = Err("the network is internal".to_owned());
@@ -143,13 +138,8 @@ impl Server {
         let dns = Dns::start(address, local, self.outside.clone())
             .await
             .map_err(cannot("start the name server of the network"))?;
-        let server = self.clone();
-        let machines: Machines = Rc::new(move |mac| server.settings_of(mac));
-        let dhcp = dhcp::serve(BRIDGE, self.network.gateway, machines)
-            .await
-            .map_err(cannot("start the DHCP server of the network"))?;
-        // They serve as long as this process lives.
-        std::mem::forget((dns, dhcp));
+        // It serves as long as this process lives.
+        std::mem::forget(dns);
         fs::remove_file(&self.dir.socket())
             .map_err(cannot("remove the socket of an earlier holder"))?;
         let listener = UnixListener::bind(SOCKET).map_err(cannot("open its socket"))?;
@@ -192,8 +182,7 @@ impl Server {
     /// Serves machines whose holder was killed. Ports that cannot be published any more stay closed.
     pub(super) fn take_over(self: &Rc<Self>, machines: Vec<Active>) {
         for active in machines {
-            let publish =
-                |port| proxy::publish(&self.outside, &self.attention, port, active.address).ok();
+            let publish = |port| proxy::publish(&self.outside, port, active.address).ok();
             let published = active.ports.iter().filter_map(publish).collect();
             self.serve_machine(active, published);
         }
@@ -301,15 +290,6 @@ impl Server {
             }
         }
         Some(names)
-    }
-
-    /// Returns the connection of the machine that runs with a hardware address.
-    fn settings_of(&self, mac: Mac) -> Option<Interface> {
-        let machines = self.machines.borrow();
-        let mut settings = machines
-            .values()
-            .filter_map(|it| it.active.settings.as_ref());
-        settings.find(|it| it.mac == Some(mac)).cloned()
     }
 
     /// Makes the names those of the machines that run.

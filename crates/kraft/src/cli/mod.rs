@@ -81,6 +81,29 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
     })
 }
 
+/// Returns the command of a command line that may be invalid: the first word that is neither a global
+/// flag nor its value.
+pub(crate) fn command_of(args: &[OsString]) -> Option<&str> {
+    let takes_value = |word: &str| {
+        let flag = word.strip_prefix("--").filter(|flag| !flag.contains('='));
+        flag.is_some_and(|flag| {
+            let mut keys = keys::ALL.iter().filter(|key| key.flag == Some(flag));
+            flag == CONFIG_DIR || keys.any(|key| !matches!(key.kind, Kind::Switch))
+        })
+    };
+    let mut words = args.iter().skip(1);
+    while let Some(word) = words.next() {
+        let word = word.to_str()?;
+        if !word.starts_with('-') {
+            return Some(word);
+        }
+        if takes_value(word) {
+            words.next();
+        }
+    }
+    None
+}
+
 /// Turns a parent command without a subcommand (`kraft rootfs`) into a request for its help.
 fn missing_subcommand_as_help(error: clap::Error) -> clap::Error {
     if error.kind() != ErrorKind::MissingSubcommand {
@@ -175,6 +198,20 @@ mod tests {
 
     fn typed(args: &[&str]) -> Result<Invocation, clap::Error> {
         parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_of_an_invalid_line_is_its_first_word_that_is_no_flag() {
+        for (line, command) in [
+            ("kraft compose --nothing", Some("compose")),
+            ("kraft --log-level debug compose up", Some("compose")),
+            ("kraft --log-level=debug --no-color ps", Some("ps")),
+            ("kraft --config-dir compose", None),
+            ("kraft --nothing compose", Some("compose")),
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(command_of(&args), command, "{line}");
+        }
     }
 
     #[test]

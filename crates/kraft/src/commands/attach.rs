@@ -2,7 +2,7 @@
 
 use kraft_engine::attach::DetachKeys;
 use kraft_engine::machines;
-use kraft_machine::LogsOptions;
+use kraft_machine::{LogsOptions, Machine, Machines};
 
 use super::foreground::{self, Connection, Started};
 use super::stop::is_up;
@@ -30,6 +30,14 @@ pub(crate) struct Args {
     #[arg(value_name = MACHINE)]
     machine: String,
 
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// How the console is connected.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct ConnectionArgs {
     /// Set the keys that end the connection
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
@@ -42,6 +50,16 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let machine = machines.find(&args.machine)?;
+    connect(app, &machines, machine, args.connection)
+}
+
+/// Connects to the console of a machine.
+pub(crate) fn connect(
+    app: &App,
+    machines: &Machines,
+    machine: Machine,
+    args: ConnectionArgs,
+) -> Result<(), Failure> {
     if !is_up(&machine) {
         let state = machine.state.name();
         let name = &machine.name;
@@ -77,5 +95,5 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
         },
         stops: false,
     };
-    foreground::connect(app, &machines, &started, connection, &interrupt)
+    foreground::connect(app, machines, &started, connection, &interrupt)
 }

@@ -31,8 +31,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    copy(app, Side::parse(&args.from), Side::parse(&args.to))
+}
+
+/// Copies, and reports what was copied.
+pub(crate) fn copy(app: &App, from: Side<'_>, to: Side<'_>) -> Result<(), Failure> {
     let began = Instant::now();
-    let copied = copy::copy(app, Side::parse(&args.from), Side::parse(&args.to))?;
+    let copied = copy::copy(app, from, to)?;
     for path in &copied.skipped {
         app.ui.warn(&format!(
             "skipped `{}`: it is not a file, a directory or a link",

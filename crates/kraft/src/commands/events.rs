@@ -30,11 +30,18 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     /// Human-readable lines
     Text,
     /// One JSON object per line
     Json,
+}
+
+impl Output {
+    /// Returns JSON or text.
+    pub(crate) const fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
 }
 
 /// How long an event is waited for at a time.
@@ -57,6 +64,17 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for word in &args.machines {
         chosen.push(machines.resolve(word)?);
     }
+    let is_chosen = |event: &MachineEvent| chosen.is_empty() || chosen.contains(&event.id);
+    follow(app, args.output, is_chosen)
+}
+
+/// Prints events as they happen, until the user interrupts.
+pub(crate) fn follow(
+    app: &App,
+    output: Output,
+    mut is_chosen: impl FnMut(&MachineEvent) -> bool,
+) -> Result<(), Failure> {
+    let machines = machines::existing(app);
     let interrupt = app.interrupt.listen();
     let mut events = machines.events()?;
     let runtime = app.runtime()?;
@@ -72,9 +90,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let next;
         (events, next) = waited.map_err(|error| Failure::new(Kind::Failed, error))?;
         if let Some(event) = next?
-            && (chosen.is_empty() || chosen.contains(&event.id))
+            && is_chosen(&event)
         {
-            app.ui.line(&line(args.output, &event)?)?;
+            app.ui.line(&line(output, &event)?)?;
         }
     }
 }

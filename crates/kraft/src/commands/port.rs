@@ -8,6 +8,7 @@ use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::machines;
+use kraft_machine::Machine;
 
 /// List the published ports of a machine
 ///
@@ -40,18 +41,24 @@ pub(crate) struct Args {
 
 /// A port of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Port {
-    number: u16,
-    protocol: Protocol,
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    pub(crate) protocol: Protocol,
 }
 
-fn port(text: &str) -> Result<Port, String> {
+/// Parses the name of a protocol.
+pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        _ => Err("expected tcp or udp".to_owned()),
+    }
+}
+
+/// Parses `PORT[/PROTOCOL]`.
+pub(crate) fn port(text: &str) -> Result<Port, String> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return Err("expected tcp or udp after the slash".to_owned()),
-    };
+    let protocol = self::protocol(protocol)?;
     match number.parse() {
         Ok(number) if number > 0 => Ok(Port { number, protocol }),
         _ => Err("expected a port such as 80 or 53/udp".to_owned()),
@@ -85,9 +92,19 @@ const COLUMNS: &[Column<Row>] = &[
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machine = machines::existing(app).find(&args.machine)?;
+    print(app, &machine, args.port, args.output)
+}
+
+/// Prints the ports of a machine, or the address of one of them.
+pub(crate) fn print(
+    app: &App,
+    machine: &Machine,
+    port: Option<Port>,
+    output: Format,
+) -> Result<(), Failure> {
     let rows: Vec<Row> = machine.ports.iter().map(Row::from).collect();
-    let Some(Port { number, protocol }) = args.port else {
-        return app.ui.listing(args.output, &rows, COLUMNS);
+    let Some(Port { number, protocol }) = port else {
+        return app.ui.listing(output, &rows, COLUMNS);
     };
     let mut found = rows
         .iter()

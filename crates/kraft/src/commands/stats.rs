@@ -33,12 +33,20 @@ Examples:
   kraft stats --no-stream -o json | jq -r '.[] | [.name, .memory] | @tsv'")]
 pub(crate) struct Args {
     /// Machines, by name, id or unique prefix of either
-    #[arg(value_name = MACHINE)]
+    #[arg(value_name = MACHINE, conflicts_with = "all")]
     machines: Vec<String>,
 
+    #[command(flatten)]
+    options: Options,
+}
+
+/// How machines are measured and shown.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Options {
     /// Show all machines, not only running ones
-    #[arg(short, long, conflicts_with = "machines")]
-    all: bool,
+    #[arg(short, long)]
+    pub(crate) all: bool,
 
     /// Measure once and exit
     #[arg(long)]
@@ -162,14 +170,38 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for word in &args.machines {
         named.push(machines.resolve(word)?);
     }
+    let all = args.options.all || !named.is_empty();
+    show(app, &machines, &args.options, all, || {
+        chosen(&machines, &named)
+    })
+}
+
+/// Shows what machines use; unless `all` are wanted, those that run.
+pub(crate) fn show(
+    app: &App,
+    machines: &Machines,
+    args: &Options,
+    all: bool,
+    chosen: impl Fn() -> Result<Vec<Machine>, Failure>,
+) -> Result<(), Failure> {
+    let measure = || -> Result<Vec<Sample>, Failure> {
+        let mut chosen = chosen()?;
+        chosen.retain(|machine| all || runs(machine.state));
+        let sample = |machine: Machine| Sample {
+            at: Instant::now(),
+            usage: machines.usage(&machine),
+            machine,
+        };
+        Ok(chosen.into_iter().map(sample).collect())
+    };
     let interrupt = app.interrupt.listen();
-    let mut before = measure(&machines, args, &named)?;
+    let mut before = measure()?;
     loop {
         // An interrupt is the regular end of this command, not a failure.
         if !pause(&interrupt)? {
             return Ok(());
         }
-        let now = measure(&machines, args, &named)?;
+        let now = measure()?;
         let rows: Vec<Row> = now
             .iter()
             .map(|sample| {
@@ -197,29 +229,18 @@ fn pause(interrupt: &Interrupt) -> Result<bool, Failure> {
     Ok(!interrupt.is_cancelled())
 }
 
-/// Measures the chosen machines: those that are named and exist still, or those that run.
-fn measure(machines: &Machines, args: &Args, named: &[Id]) -> Result<Vec<Sample>, Failure> {
-    let chosen: Vec<Machine> = if args.machines.is_empty() {
-        let listed = machines.list()?.into_iter();
-        let readable = listed.filter_map(|listed| match listed {
-            Listed::Machine(machine) => Some(*machine),
-            Listed::Unreadable(_) => None,
-        });
-        readable
-            .filter(|machine| args.all || runs(machine.state))
-            .collect()
-    } else {
-        named
-            .iter()
-            .filter_map(|id| machines.get(*id).ok())
-            .collect()
-    };
-    let sample = |machine: Machine| Sample {
-        at: Instant::now(),
-        usage: machines.usage(&machine),
-        machine,
-    };
-    Ok(chosen.into_iter().map(sample).collect())
+/// Returns the chosen machines: those that are named and exist still, or all.
+fn chosen(machines: &Machines, named: &[Id]) -> Result<Vec<Machine>, Failure> {
+    if !named.is_empty() {
+        let named = named.iter().filter_map(|id| machines.get(*id).ok());
+        return Ok(named.collect());
+    }
+    let listed = machines.list()?.into_iter();
+    let readable = listed.filter_map(|listed| match listed {
+        Listed::Machine(machine) => Some(*machine),
+        Listed::Unreadable(_) => None,
+    });
+    Ok(readable.collect())
 }
 
 /// Returns whether a machine in this state has a VMM.

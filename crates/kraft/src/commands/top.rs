@@ -10,6 +10,7 @@ use crate::completion::MACHINE;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::machines;
+use kraft_machine::{Machine, Machines};
 
 /// List the threads of a machine's VMM
 ///
@@ -78,10 +79,20 @@ fn clock(millis: u64) -> String {
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let machine = machines.find(&args.machine)?;
-    let found = machines.threads(&machine)?;
+    print(app, &machines, &machine, args.output)
+}
+
+/// Lists the threads of the VMM of a machine.
+pub(crate) fn print(
+    app: &App,
+    machines: &Machines,
+    machine: &Machine,
+    output: Format,
+) -> Result<(), Failure> {
+    let found = machines.threads(machine)?;
     let threads = found.threads.into_iter();
     let rows: Vec<Row> = threads.map(|thread| Row::of(found.pid, thread)).collect();
-    app.ui.listing(args.output, &rows, COLUMNS)
+    app.ui.listing(output, &rows, COLUMNS)
 }
 
 #[cfg(test)]

@@ -68,9 +68,15 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if args.licenses {
         return app.ui.line(LICENSES.trim_end());
     }
+    print(app, false, args.output == Output::Json)
+}
+
+/// Prints the version: its number alone, as JSON, or with everything that is known of this build.
+pub(crate) fn print(app: &App, short: bool, json: bool) -> Result<(), Failure> {
     let build = build();
-    match args.output {
-        Output::Json => app.ui.json(&build),
-        Output::Text => app.ui.line(&build.to_string()),
+    match (short, json) {
+        (true, _) => app.ui.line(build.version),
+        (false, true) => app.ui.json(&build),
+        (false, false) => app.ui.line(&build.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
 use kraft_engine::machines;
+use kraft_machine::{Id, Machines};
 
 /// Wait for machines to end
 ///
@@ -32,10 +33,21 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .map(|word| machines.find(word))
         .collect();
     for machine in found {
-        let done = machine.and_then(|machine| machines.wait(&machine.id));
-        if let Some(ending) = tally.count(app, done) {
-            app.ui.line(&ending.reason.exit_code().to_string())?;
+        match machine {
+            Ok(machine) => {
+                tally.count(app, one(app, &machines, machine.id));
+            }
+            Err(error) => {
+                tally.count::<()>(app, Err(error));
+            }
         }
     }
     tally.outcome()
+}
+
+/// Waits until a machine has ended, and prints its exit code.
+pub(crate) fn one(app: &App, machines: &Machines, id: Id) -> Result<i32, Failure> {
+    let code = machines.wait(&id)?.reason.exit_code();
+    app.ui.line(&code.to_string())?;
+    Ok(code)
 }

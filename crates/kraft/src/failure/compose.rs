@@ -4,7 +4,7 @@ use kraft_core::compose::FILE_NAMES;
 use kraft_engine::compose::{self, definition, images};
 use kraft_engine::run;
 
-use super::{Failure, Kind};
+use super::{Failure, Kind, Stage};
 
 impl From<compose::Error> for Failure {
     fn from(error: compose::Error) -> Self {
@@ -14,22 +14,31 @@ impl From<compose::Error> for Failure {
         match error {
             Error::Definition(error) => error.into(),
             Error::Unsupported { text, problem } => {
-                Self::problems_in(Kind::Usage, text, vec![*problem])
+                Self::problems_in(Kind::Usage, text, vec![*problem]).during(Stage::Parse)
             }
-            Error::Boot { source, .. } => Self::from(*source).about(&message),
+            Error::Boot { source, builds, .. } => {
+                let failure = Self::from(*source).about(&message);
+                match failure.kind {
+                    _ if builds => failure.during(Stage::Build),
+                    Kind::NotFound | Kind::Network | Kind::Authentication => {
+                        failure.during(Stage::Pull)
+                    }
+                    _ => failure,
+                }
+            }
             Error::Image(error) => (*error).into(),
             Error::Run { source, .. } => match *source {
                 run::Error::Problems(mut problems) => {
                     for problem in &mut problems {
                         problem.message = format!("{message}: {}", problem.message);
                     }
-                    Self::problems(Kind::Usage, problems)
+                    Self::problems(Kind::Usage, problems).during(Stage::Parse)
                 }
                 source => Self::from(source).about(&message),
             },
             Error::Machines(error) => error.into(),
             Error::Networks(error) => error.into(),
-            Error::File(error) => error.into(),
+            Error::File(error) => Self::from(error).during(Stage::Find),
             Error::Dependency { ref machine, .. } => {
                 let hint = format!("see what it printed: `kraft logs {machine}`");
                 Self::new(Kind::Failed, error).hint(hint)
@@ -51,13 +60,21 @@ impl From<definition::Error> for Failure {
         use definition::Error;
 
         match error {
-            Error::NoFile => Self::new(Kind::NotFound, error).hint(format!(
-                "its name is {}; select another one with `--file`",
-                FILE_NAMES.join(", ")
-            )),
-            Error::File(error) => error.into(),
-            Error::Stdin(_) => Self::new(Kind::Failed, error),
-            Error::Problems { text, problems } => Self::problems_in(Kind::Failed, text, problems),
+            Error::NoFile => Self::new(Kind::NotFound, error)
+                .hint(format!(
+                    "its name is {}; select another one with `--file`",
+                    FILE_NAMES.join(", ")
+                ))
+                .during(Stage::Find),
+            Error::File(error) => Self::from(error).during(Stage::Find),
+            Error::Stdin(_) => Self::new(Kind::Failed, error).during(Stage::Find),
+            Error::Problems { text, problems } => {
+                Self::problems_in(Kind::Failed, text, problems).during(Stage::Parse)
+            }
+            Error::ProjectName { ref nearest, .. } => {
+                let hint = format!("write `{nearest}`");
+                Self::usage(error).hint(hint).during(Stage::Parse)
+            }
             Error::NoService { ref nearest, .. } => {
                 let hint = nearest
                     .as_ref()
@@ -75,15 +92,17 @@ impl From<images::Error> for Failure {
 
         match error {
             Error::NoDockerfile { .. } => Self::new(Kind::NotFound, error)
-                .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"),
+                .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile")
+                .during(Stage::Build),
             Error::Reference(error) => error.into(),
             Error::Images(error) => error.into(),
-            Error::Project(error) => error.into(),
-            Error::Components(error) => error.into(),
-            Error::Workplace(error) => error.into(),
+            Error::Project(error) => Self::from(error).during(Stage::Build),
+            Error::Components(error) => Self::from(error).during(Stage::Build),
+            Error::Workplace(error) => Self::from(error).during(Stage::Build),
             Error::Transfer(error) => error.into(),
-            Error::Pack(error) => error.into(),
-            Error::Package(error) => error.into(),
+            Error::Pack(error) => Self::from(error).during(Stage::Build),
+            Error::Package(error) => Self::from(error).during(Stage::Build),
+            Error::Inline(error) => Self::from(error).during(Stage::Build),
         }
     }
 }

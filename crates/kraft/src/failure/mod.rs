@@ -45,10 +45,27 @@ pub(crate) enum Kind {
     Crashed,
     /// The guest in the foreground exited with this status.
     Guest(u8),
+    /// A command of `kraft compose` failed in a way that Docker's Compose 2 has an exit code for.
+    Compose(Stage),
     /// The user pressed Ctrl-C.
     Interrupted,
     /// The reader of the output closed the pipe, which is not an error.
     OutputClosed,
+}
+
+/// What a command was doing with a Compose project when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It looked for its files.
+    Find,
+    /// It read the files.
+    Parse,
+    /// It read the command line.
+    Arguments,
+    /// It built a service.
+    Build,
+    /// It pulled an image.
+    Pull,
 }
 
 impl Kind {
@@ -65,6 +82,11 @@ impl Kind {
             Self::Host => (7, "host"),
             Self::Crashed => (8, "crashed"),
             Self::Guest(status) => (status, "guest"),
+            Self::Compose(Stage::Find) => (14, "compose_file"),
+            Self::Compose(Stage::Parse) => (15, "compose_parse"),
+            Self::Compose(Stage::Arguments) => (16, "compose_usage"),
+            Self::Compose(Stage::Build) => (17, "compose_build"),
+            Self::Compose(Stage::Pull) => (18, "compose_pull"),
             Self::Interrupted => (130, "interrupted"),
         }
     }
@@ -89,6 +111,8 @@ pub(crate) struct Failure {
     pub(crate) message: Message,
     /// Hints for the user, one sentence each.
     pub(crate) hints: Vec<String>,
+    /// What it was doing with a Compose project.
+    stage: Option<Stage>,
 }
 
 /// Message of a failure.
@@ -134,6 +158,7 @@ impl Failure {
             kind,
             message,
             hints,
+            stage: None,
         }
     }
 
@@ -171,6 +196,25 @@ impl Failure {
             let what = what.to_owned();
             self.message = Message::Error(Box::new(About { what, error }));
         }
+        self
+    }
+
+    /// Notes what was being done with a Compose project.
+    #[must_use]
+    fn during(mut self, stage: Stage) -> Self {
+        self.stage = Some(stage);
+        self
+    }
+
+    /// Turns the failure into one of a command of `kraft compose`, which has the exit codes of Docker's
+    /// Compose 2.
+    #[must_use]
+    pub(crate) fn of_compose(mut self) -> Self {
+        self.kind = match (self.kind, self.stage) {
+            (Kind::Interrupted | Kind::Host, _) => self.kind,
+            (_, Some(stage)) => Kind::Compose(stage),
+            (kind, None) => kind,
+        };
         self
     }
 
@@ -228,7 +272,7 @@ mod tests {
     use super::*;
 
     /// Every kind but the guest's own status.
-    const ALL: [Kind; 10] = [
+    const ALL: [Kind; 15] = [
         Kind::Failed,
         Kind::Usage,
         Kind::NotFound,
@@ -237,6 +281,11 @@ mod tests {
         Kind::Build,
         Kind::Host,
         Kind::Crashed,
+        Kind::Compose(Stage::Find),
+        Kind::Compose(Stage::Parse),
+        Kind::Compose(Stage::Arguments),
+        Kind::Compose(Stage::Build),
+        Kind::Compose(Stage::Pull),
         Kind::Interrupted,
         Kind::OutputClosed,
     ];

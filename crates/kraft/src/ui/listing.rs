@@ -67,7 +67,7 @@ pub(super) fn render<T: Serialize>(
 }
 
 /// Returns a value as JSON over several lines, with a line break at the end.
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::new(Kind::Failed, error))?;
     Ok(escaped(&text) + "\n")
@@ -90,7 +90,7 @@ pub(super) fn escaped(json: &str) -> String {
 }
 
 /// Returns a value as YAML, with a line break at the end.
-pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
+pub(crate) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
     let mut text =
         serde_saphyr::to_string(value).map_err(|error| Failure::new(Kind::Failed, error))?;
     if !text.ends_with('\n') {

@@ -19,7 +19,6 @@ use kraft_core::problem::{Problem, Severity};
 use serde_json::{Map, Value, json};
 
 use super::{listing, problem};
-use crate::failure::Kind;
 use kraft_core::problem::Text;
 
 /// The level of a message.
@@ -204,12 +203,17 @@ impl Log {
     }
 
     /// Logs a usage error with clap's message.
-    pub(super) fn usage_error(self, text: &clap::builder::StyledStr, colour: bool) {
+    pub(super) fn usage_error(
+        self,
+        code: &'static str,
+        text: &clap::builder::StyledStr,
+        colour: bool,
+    ) {
         let plain = text.to_string();
         if self.form == Form::Json {
             let first = plain.lines().next().unwrap_or_default();
             let message = first.trim_start_matches("error: ");
-            self.error(Kind::Usage.code(), message, &[]);
+            self.error(code, message, &[]);
             return;
         }
         if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {

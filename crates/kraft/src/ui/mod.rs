@@ -21,7 +21,7 @@ use kraft_sys::fs::append;
 use serde::Serialize;
 
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
-pub(crate) use self::listing::{Column, Format};
+pub(crate) use self::listing::{Column, Format, json, yaml};
 pub(crate) use self::log::{Form, Level};
 use self::progress::Progress;
 pub(crate) use self::table::Cell;
@@ -216,8 +216,13 @@ impl Ui {
     }
 
     /// Logs a usage error with clap's message.
-    pub(crate) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
-        self.log.usage_error(text, colour);
+    pub(crate) fn usage_error(
+        &self,
+        code: &'static str,
+        text: &clap::builder::StyledStr,
+        colour: bool,
+    ) {
+        self.log.usage_error(code, text, colour);
     }
 }
 

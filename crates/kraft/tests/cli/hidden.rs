@@ -199,6 +199,33 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "absent.yaml",
     ),
     (
+        "compose run --file",
+        &["compose", "run", "--file", "absent.yaml", "web"],
+        "absent.yaml",
+    ),
+    (
+        "compose run --interactive",
+        &[
+            "compose",
+            "run",
+            "--interactive",
+            "--file",
+            "absent.yaml",
+            "web",
+        ],
+        "absent.yaml",
+    ),
+    (
+        "compose run --tty",
+        &["compose", "run", "--tty", "--file", "absent.yaml", "web"],
+        "absent.yaml",
+    ),
+    (
+        "compose watch --file",
+        &["compose", "watch", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
         "compose build --file",
         &["compose", "build", "--file", "absent.yaml"],
         "absent.yaml",
@@ -249,8 +276,33 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "absent.yaml",
     ),
     (
+        "compose images --file",
+        &["compose", "images", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
         "compose config --file",
         &["compose", "config", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose top --file",
+        &["compose", "top", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose stats --file",
+        &["compose", "stats", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose events --file",
+        &["compose", "events", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose wait --file",
+        &["compose", "wait", "--file", "absent.yaml"],
         "absent.yaml",
     ),
     (
@@ -267,6 +319,16 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "compose exec --no-tty",
         &["compose", "exec", "--no-tty", "web", "sh"],
         "cannot start a program in the service `web`",
+    ),
+    (
+        "compose export rest",
+        &["compose", "export", "web", "x"],
+        "cannot read the files",
+    ),
+    (
+        "compose commit rest",
+        &["compose", "commit", "web", "x"],
+        "cannot read the files",
     ),
     (
         "cloud --token",

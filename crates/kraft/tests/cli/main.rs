@@ -16,12 +16,14 @@
 //! | `library` | new libraries |
 //! | `probe` | library records of kernels, and Kraftfiles generated from them |
 //! | `size` | sizes of kernels |
+//! | `compose` | exit codes of Docker's Compose, files and names of projects, `config` |
 //! | `completion` | completion candidates, and the bash script |
 //! | `screen` | stdout and stderr, colours, log formats, broken pipes |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod completion;
+mod compose;
 mod config;
 mod connections;
 mod debug_log;

@@ -1,5 +1,5 @@
 // Measures a server: `ask HOST PORT SECONDS BYTES` prints
-// `p50_us=M p99_us=P connect_us=C requests_per_second=R megabytes_per_second=B`.
+// `latency_us=M p90_us=P connect_us=C requests_per_second=R megabytes_per_second=B`.
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,7 +84,7 @@ int main(int count, char **words) {
         times[number] = now() - start;
     }
     qsort(times, number, sizeof *times, compare);
-    printf("p50_us=%.0f p99_us=%.0f", times[number / 2] * 1e6, times[number * 99 / 100] * 1e6);
+    printf("latency_us=%.0f p90_us=%.0f", times[number / 2] * 1e6, times[number * 9 / 10] * 1e6);
 
     end = now() + share;
     for (number = 0; number < MOST && now() < end; number++) {

@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod compose;
+mod compose_forms;
 mod console;
 mod demo;
 mod firecracker;

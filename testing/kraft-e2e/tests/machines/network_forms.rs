@@ -1,14 +1,11 @@
 //! Every form of a connection to a network, in guests that run.
 
-use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::Duration;
 
-use kraft_e2e::harness::{Outcome, eventually, skip};
+use kraft_e2e::harness::eventually;
 use kraft_e2e::networks::{Place, get, kill, traces};
-use kraft_e2e::registry::{free_port, installed};
+use kraft_e2e::registry::free_port;
 
 /// Runs the server in a network, with more flags.
 fn serve(place: &Place, network: &str, name: &str, more: &[&str]) {
@@ -68,77 +65,6 @@ fn every_field_of_a_connection_is_what_the_guest_has() {
          eth1 10.78.1.9 02:b0:b0:4e:01:09\n"
     );
     place.nothing_is_left(&before);
-}
-
-/// Prints what a DHCP server says, on one line.
-const HEARD: &str = "#!/bin/sh\n[ $1 = bound ] && \
-    echo $ip $subnet $router $dns $hostname $domain $lease $serverid\nexit 0\n";
-
-/// Makes a device with a hardware address at the bridge, and asks for an address there.
-const ASK: &str = r#"
-ip link add probe0 type veth peer name probe1 || exit 9
-ip link set probe1 master br0 up && ip link set probe0 address "$2" up || exit 9
-busybox udhcpc -i probe0 -f -q -n -t 3 -T 1 -s "$1" 2>/dev/null
-code=$?
-ip link del probe0
-exit $code
-"#;
-
-fn asked_addresses(ordinary: bool) {
-    let Some(place) = Place::new(ordinary) else {
-        return;
-    };
-    if !installed("busybox") {
-        return skip("busybox is not installed: scripts/setup.sh test");
-    }
-    let before = traces();
-    place.ok(["net", "create", "-n", "10.78.2.1/24", "web"]);
-    let asks = ["--kernel-arg", "netdev.ip=dhcp", "--network"];
-    let run = ["run", "--rm", "--name", "m"];
-    let guest = |network| {
-        let words = run.iter().chain(&asks).chain([&network, &"./who"]);
-        place.ok(words.copied()).replace('\r', "")
-    };
-    assert_eq!(
-        guest("web"),
-        "name localhost\nnameserver 10.78.2.1\neth0 10.78.2.2 02:b0:b0:4e:02:02\n"
-    );
-    assert_eq!(
-        guest("web:10.78.2.9/25:10.78.2.4:1.1.1.1:8.8.8.8"),
-        "name localhost\nnameserver 1.1.1.1\nnameserver 8.8.8.8\neth0 10.78.2.9 02:b0:b0:4e:02:09\n"
-    );
-    // As another client, with the card of a machine that runs and with its own.
-    serve(&place, "web:10.78.2.5", "one", &[]);
-    place.write("heard", HEARD);
-    let heard = place.bench.path().join("heard");
-    fs::set_permissions(&heard, fs::Permissions::from_mode(0o755)).unwrap();
-    let client = |mac: &str| {
-        let holder = place.holder("web").unwrap();
-        let mut client = Command::new("nsenter");
-        client.arg(format!("--net=/proc/{holder}/ns/net"));
-        if !rustix::process::geteuid().is_root() {
-            client.arg(format!("--user=/proc/{holder}/ns/user"));
-        }
-        client.args(["sh", "-c", ASK, "sh"]).arg(&heard).arg(mac);
-        Outcome::of(&mut client)
-    };
-    assert_eq!(
-        client("02:b0:b0:4e:02:05").success().stdout,
-        "10.78.2.5 255.255.255.0 10.78.2.1 10.78.2.1 one web 4294967295 10.78.2.1\n"
-    );
-    let foreign = client("02:b0:b0:4e:02:06");
-    assert_eq!((foreign.code, foreign.stdout.as_str()), (Some(1), ""));
-    place.nothing_is_left(&before);
-}
-
-#[test]
-fn a_guest_that_asks_gets_the_address_of_its_machine_and_no_one_else_any() {
-    asked_addresses(false);
-}
-
-#[test]
-fn a_guest_of_an_ordinary_user_that_asks_gets_the_address_of_its_machine() {
-    asked_addresses(true);
 }
 
 fn several_networks(ordinary: bool) {

@@ -2,12 +2,13 @@
 //! killed commands leave, and copies into and out of them that no link leads astray.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use kraft_e2e::harness::Outcome;
-use kraft_e2e::place::Place;
+use kraft_e2e::harness::{Bench, Outcome, has_builtin_runtime, skip, wrapped};
+use kraft_e2e::registry::installed;
 use serde_json::Value;
 
 /// Writes and reads files, makes links and directories that cannot be entered, or waits.
@@ -43,30 +44,108 @@ int main(int count, char **words) {
 }
 "#;
 
-/// Makes a home with the program.
-fn home(ordinary: bool) -> Option<Place> {
-    Place::with(ordinary, &[("notes", NOTES)])
+/// The user id of the ordinary user.
+const USER: u32 = 1000;
+
+/// A home with the program, of the user who runs the tests or of an ordinary one.
+struct Place {
+    bench: Bench,
+    kraft: PathBuf,
+    /// The command that becomes the user; empty for the user who runs the tests.
+    user: Vec<String>,
 }
 
-/// Returns a volume as it is listed.
-fn volume(place: &Place, name: &str) -> Option<Value> {
-    let all = place.json(["vol", "ls", "-o", "json"]);
-    let mut all = all.as_array().unwrap().iter();
-    all.find(|it| it["name"] == name).cloned()
-}
+impl Place {
+    /// Makes a home; `None` (and said so) if no guest runs here.
+    fn new(ordinary: bool) -> Option<Self> {
+        let why = if !has_builtin_runtime() {
+            Some("the built-in runtime is not built: make runtime")
+        } else if !installed("gcc") {
+            Some("gcc is not installed: scripts/setup.sh test")
+        } else if ordinary && !rustix::process::geteuid().is_root() {
+            Some("only root can become another user")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            skip(why);
+            return None;
+        }
+        let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+        let source = bench.path().join("notes.c");
+        fs::write(&source, NOTES).unwrap();
+        let mut compile = Command::new("gcc");
+        compile.args(["-static", "-w", "-o"]);
+        compile.arg(bench.path().join("notes")).arg(&source);
+        assert!(compile.status().unwrap().success());
+        let kraft = bench.kraft_copy();
+        let mut user = Vec::new();
+        if ordinary {
+            fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            user.extend(bench.hand_over(USER));
+        }
+        Some(Self { bench, kraft, user })
+    }
 
-/// Returns where the data of a volume is.
-fn data(place: &Place, volume: &str) -> PathBuf {
-    let volumes = place.bench.runtime().join("volumes");
-    volumes.join(volume).join("data")
-}
+    fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let command = self.bench.command_of(&self.kraft, args);
+        let Some((program, words)) = self.user.split_first() else {
+            return command;
+        };
+        let mut wrapper = Command::new(program);
+        wrapper.args(words);
+        wrapped(wrapper, &command)
+    }
 
-/// Runs the program in a machine of its own, and returns what it printed.
-fn notes(place: &Place, volume: &str, words: &[&str]) -> Outcome {
-    let run = ["run", "--rm", "-v", volume, "./notes"];
-    let mut outcome = place.kraft(run.iter().chain(words).copied());
-    outcome.stdout = outcome.stdout.replace('\r', "");
-    outcome
+    fn kraft<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Outcome {
+        Outcome::of(&mut self.command(args))
+    }
+
+    fn ok<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
+        self.kraft(args).success().stdout
+    }
+
+    /// Insists on failure, and returns what was reported.
+    fn fails<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
+        let outcome = self.kraft(args);
+        assert_ne!(outcome.code, Some(0), "{}", outcome.command);
+        outcome.stderr
+    }
+
+    fn volume(&self, name: &str) -> Option<Value> {
+        let all: Value = serde_json::from_str(&self.ok(["vol", "ls", "-o", "json"])).unwrap();
+        let all = all.as_array().unwrap().iter();
+        all.clone().find(|it| it["name"] == name).cloned()
+    }
+
+    fn data(&self, volume: &str) -> PathBuf {
+        self.bench
+            .runtime()
+            .join("volumes")
+            .join(volume)
+            .join("data")
+    }
+
+    /// Runs the program in a machine of its own, and returns what it printed.
+    fn notes(&self, volume: &str, words: &[&str]) -> Outcome {
+        let run = ["run", "--rm", "-v", volume, "./notes"];
+        let mut outcome = self.kraft(run.iter().chain(words).copied());
+        outcome.stdout = outcome.stdout.replace('\r', "");
+        outcome
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.bench.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        if !self.user.is_empty() {
+            self.bench.hand_over(USER);
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.bench.path().join(name)).unwrap()
+    }
 }
 
 #[test]
@@ -80,24 +159,22 @@ fn data_outlives_machines_of_an_ordinary_user() {
 }
 
 fn outlives(ordinary: bool) {
-    let Some(place) = home(ordinary) else {
+    let Some(place) = Place::new(ordinary) else {
         return;
     };
-    let first = notes(
-        &place,
+    let first = place.notes(
         "data:/data",
         &["write", "/data/a", "hello", "closed", "/data/x", "y"],
     );
     assert_eq!(first.success().stdout, "");
     assert_eq!(
-        fs::read_to_string(data(&place, "data").join("a")).unwrap(),
+        fs::read_to_string(place.data("data").join("a")).unwrap(),
         "hello"
     );
-    let second = notes(&place, "data:/other", &["read", "/other/a", "it says "]);
+    let second = place.notes("data:/other", &["read", "/other/a", "it says "]);
     assert!(second.success().stdout.contains("it says hello\n"));
 
-    let third = notes(
-        &place,
+    let third = place.notes(
         "data:/data:ro",
         &["read", "/data/a", "still ", "write", "/data/a", "bad"],
     );
@@ -105,21 +182,21 @@ fn outlives(ordinary: bool) {
     assert!(third.stdout.contains("Read-only"), "{}", third.stdout);
     assert_eq!(third.code, Some(1));
     assert_eq!(
-        fs::read_to_string(data(&place, "data").join("a")).unwrap(),
+        fs::read_to_string(place.data("data").join("a")).unwrap(),
         "hello"
     );
 
-    assert_eq!(volume(&place, "data").unwrap()["status"], "Pending");
+    assert_eq!(place.volume("data").unwrap()["status"], "Pending");
     // Also the directories that the guest closed.
     assert_eq!(place.ok(["vol", "rm", "data"]), "data\n");
-    assert_eq!(volume(&place, "data"), None);
+    assert_eq!(place.volume("data"), None);
     let left = fs::read_dir(place.bench.runtime().join("volumes")).unwrap();
     assert_eq!(left.count(), 0);
 }
 
 #[test]
 fn a_volume_that_a_machine_mounts_is_not_removed() {
-    let Some(place) = home(false) else {
+    let Some(place) = Place::new(false) else {
         return;
     };
     place.ok(["vol", "create", "--label", "a=1", "data"]);
@@ -144,7 +221,7 @@ fn a_volume_that_a_machine_mounts_is_not_removed() {
         let error = place.fails(["vol", "rm", "data"]);
         assert!(error.contains("in use by machine `m`"), "{state}: {error}");
         assert_eq!(place.ok(["vol", "prune", "--force"]), "", "{state}");
-        let volume = volume(&place, "data").unwrap();
+        let volume = place.volume("data").unwrap();
         assert_eq!(volume["status"], "Bound");
         assert_eq!(volume["machines"], serde_json::json!(["m"]));
     };
@@ -185,7 +262,7 @@ fn a_volume_that_a_machine_mounts_is_not_removed() {
     assert!(error.contains("cannot read machine"), "{error}");
     let error = place.fails(["vol", "prune", "--force"]);
     assert!(error.contains("cannot read machine"), "{error}");
-    assert!(volume(&place, "other").is_some());
+    assert!(place.volume("other").is_some());
     place.ok(["rm", "--force", &id]);
     // Without a terminal there is no answer.
     assert!(place.fails(["vol", "prune"]).contains("--force"));
@@ -194,7 +271,7 @@ fn a_volume_that_a_machine_mounts_is_not_removed() {
 
 #[test]
 fn of_two_that_create_a_volume_at_once_one_succeeds_and_machines_share_it() {
-    let Some(place) = home(false) else {
+    let Some(place) = Place::new(false) else {
         return;
     };
     let at_once = |lines: &[Vec<&str>]| -> usize {
@@ -214,7 +291,7 @@ fn of_two_that_create_a_volume_at_once_one_succeeds_and_machines_share_it() {
     assert_eq!(at_once(&creates), 1);
     let runs = vec![vec!["run", "--no-start", "-v", "two:/data", "./notes"]; 4];
     assert_eq!(at_once(&runs), 4);
-    let users = volume(&place, "two").unwrap()["machines"].clone();
+    let users = place.volume("two").unwrap()["machines"].clone();
     assert_eq!(users.as_array().unwrap().len(), 4);
 }
 
@@ -222,6 +299,24 @@ fn of_two_that_create_a_volume_at_once_one_succeeds_and_machines_share_it() {
 fn kills() -> u32 {
     let asked = std::env::var("KRAFT_TORTURE").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+impl Place {
+    /// Runs `kraft` and returns how long it took, so that kills can be spread over that time.
+    fn timed<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Duration {
+        let began = Instant::now();
+        self.ok(args);
+        began.elapsed()
+    }
+
+    fn killed<'a>(&self, args: impl IntoIterator<Item = &'a str>, after: Duration) {
+        let mut command = self.command(args);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 /// Returns the names in a directory, sorted.
@@ -237,28 +332,28 @@ fn names(dir: &Path) -> Vec<String> {
 
 #[test]
 fn a_killed_command_leaves_no_incomplete_volume() {
-    let Some(place) = home(false) else {
+    let Some(place) = Place::new(false) else {
         return;
     };
     let whole = place.timed(["vol", "create", "data"]);
-    let files = data(&place, "new");
+    let data = place.data("new");
     for kill in 0..kills() {
         let after = whole * kill / kills();
         place.killed(["vol", "create", "new"], after);
-        if volume(&place, "new").is_none() {
+        if place.volume("new").is_none() {
             place.ok(["vol", "create", "new"]);
         }
-        assert_eq!(names(&files), [""; 0]);
+        assert_eq!(names(&data), [""; 0]);
         for file in 0..50 {
-            fs::write(files.join(file.to_string()), "text").unwrap();
+            fs::write(data.join(file.to_string()), "text").unwrap();
         }
         place.killed(["vol", "rm", "new"], after);
-        if volume(&place, "new").is_some() {
-            assert_eq!(names(&files).len(), 50, "half of a volume was removed");
+        if place.volume("new").is_some() {
+            assert_eq!(names(&data).len(), 50, "half of a volume was removed");
             place.ok(["vol", "rm", "new"]);
         }
         place.ok(["vol", "create", "new"]);
-        assert_eq!(names(&files), [""; 0]);
+        assert_eq!(names(&data), [""; 0]);
         let volumes = place.bench.runtime().join("volumes");
         assert_eq!(names(&volumes), ["data", "new"], "something is left");
         place.ok(["vol", "rm", "new"]);
@@ -267,7 +362,7 @@ fn a_killed_command_leaves_no_incomplete_volume() {
 
 #[test]
 fn a_killed_copy_leaves_the_old_file_or_the_new_one() {
-    let Some(place) = home(false) else {
+    let Some(place) = Place::new(false) else {
         return;
     };
     place.ok([
@@ -287,7 +382,7 @@ fn a_killed_copy_leaves_the_old_file_or_the_new_one() {
     let mut replaced = 0;
     for kill in 0..kills() {
         place.killed(["cp", "new", "m:/data/file"], whole * kill / kills());
-        let file = fs::read_to_string(data(&place, "data").join("file")).unwrap();
+        let file = fs::read_to_string(place.data("data").join("file")).unwrap();
         assert!(file == old || file == new, "{} bytes", file.len());
         replaced += u32::from(file == new);
         place.ok(["cp", "old", "m:/data/file"]);
@@ -306,7 +401,7 @@ fn files_are_copied_into_and_out_of_volumes_by_an_ordinary_user() {
 }
 
 fn copies(ordinary: bool) {
-    let Some(place) = home(ordinary) else {
+    let Some(place) = Place::new(ordinary) else {
         return;
     };
     place.write("local/sub/file", "from the host");
@@ -386,8 +481,8 @@ fn copies(ordinary: bool) {
     place.write("local/sub2/link/kraft-e2e", "bad");
     place.ok(["cp", "local/sub2", "m:/data/local/sub"]);
     fs::rename(
-        data(&place, "data").join("local/sub/sub2/link"),
-        data(&place, "data").join("local/sub/link"),
+        place.data("data").join("local/sub/sub2/link"),
+        place.data("data").join("local/sub/link"),
     )
     .unwrap();
     let error = place.fails(["cp", "m:/data/local/.", "backup"]);

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
@@ -33,7 +32,6 @@ struct Prepared {
     address: Ipv4Addr,
     ports: Vec<PortMapping>,
     others: Vec<String>,
-    settings: Option<Interface>,
     /// The name of its card's device, and its index.
     card: String,
     index: Option<u32>,
@@ -71,7 +69,6 @@ impl Server {
                     address,
                     ports,
                     others,
-                    settings,
                 } => {
                     let asked = Prepared {
                         machine,
@@ -80,7 +77,6 @@ impl Server {
                         address,
                         ports,
                         others,
-                        settings: settings.map(|it| *it),
                         card: String::new(),
                         index: None,
                         published: Vec::new(),
@@ -109,7 +105,6 @@ impl Server {
                             others: ready.others,
                             card: Some(ready.card),
                             index: ready.index,
-                            settings: ready.settings,
                             vmm,
                         };
                         self.serve_machine(active, ready.published);
@@ -151,16 +146,15 @@ impl Server {
         for index in left {
             self.remove_card(index);
         }
-        let publish = |port| proxy::publish(&self.outside, &self.attention, port, asked.address);
         for port in &asked.ports {
-            let mut published = publish(port);
+            let mut published = proxy::publish(&self.outside, port, asked.address);
             // That of the earlier run closes when its task is next looked at.
             for _ in 0..ATTEMPTS {
                 match &published {
                     Err(error) if error.kind() == ErrorKind::AddrInUse => sleep(REBIND).await,
                     _ => break,
                 }
-                published = publish(port);
+                published = proxy::publish(&self.outside, port, asked.address);
             }
             asked
                 .published

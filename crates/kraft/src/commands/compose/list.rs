@@ -1,7 +1,6 @@
-//! `kraft compose ps`, `ls` and `config`.
+//! `kraft compose ps`, `ls` and `images`.
 
 use kraft_core::machine::MachineState;
-use kraft_engine::compose::definition::Definition;
 use kraft_engine::compose::state::{self, Member};
 use kraft_engine::machines;
 use serde::Serialize;
@@ -67,31 +66,25 @@ pub(super) struct LsArgs {
     output: Format,
 }
 
-/// Print the Compose file with all variables expanded, and its included and extended parts
+/// List the images of the machines of services
 #[derive(Debug, clap::Args)]
-pub(super) struct ConfigArgs {
+pub(super) struct ImagesArgs {
     #[command(flatten)]
     pub(super) services: Services,
 
-    /// Print nothing: only check the file
-    #[arg(short, long)]
+    /// Print only digests
+    #[arg(short, long, conflicts_with = "output")]
     quiet: bool,
 
-    /// Print only the names of services
-    #[arg(long = "services", id = "only-services", conflicts_with = "quiet")]
-    names: bool,
-
-    /// Print only the names of images
-    #[arg(long, conflicts_with_all = ["quiet", "only-services"])]
-    images: bool,
-
-    /// Print only the names of volumes
-    #[arg(long, conflicts_with_all = ["quiet", "only-services", "images"])]
-    volumes: bool,
-
     /// Set the output format
-    #[arg(long, value_name = "FORMAT", default_value = "yaml", value_parser = ["yaml", "json"])]
-    format: String,
+    #[arg(
+        short,
+        long,
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
 }
 
 /// A machine of a service; these are the fields of `-o json`.
@@ -144,6 +137,9 @@ const COLUMNS: &[Column<ServiceRow>] = &[
 pub(super) fn ps(app: &App, project: &Project, args: &PsArgs) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut members = project.members(&machines, &args.services.services)?;
+    if args.all {
+        members.extend(project.one_offs(&machines, &args.services.services)?);
+    }
     members.retain(|member| args.all || is_listed(member.machine.state));
     if args.quiet {
         let mut members = members.iter();
@@ -213,31 +209,47 @@ pub(super) fn ls(app: &App, args: &LsArgs) -> Result<(), Failure> {
     app.ui.listing(args.output, &rows, columns)
 }
 
-pub(super) fn config(app: &App, definition: &Definition, args: &ConfigArgs) -> Result<(), Failure> {
-    let services = definition.services(&args.services.services)?;
-    if let Some(warning) = definition.warning(&services) {
-        app.ui.warn(&warning);
-    }
-    if args.quiet {
-        return Ok(());
-    }
-    let lines: Vec<String> = if args.names {
-        services.iter().map(|it| it.name.clone()).collect()
-    } else if args.images {
-        services.iter().filter_map(|it| it.image.clone()).collect()
-    } else if args.volumes {
-        let volumes = definition.compose.volumes.iter();
-        volumes.map(|it| it.key.clone()).collect()
-    } else {
-        let mut merged = definition.merged.clone();
-        if let Some(fields) = merged.as_object_mut() {
-            fields.insert("name".to_owned(), definition.project.clone().into());
-        }
-        return if args.format == "json" {
-            app.ui.json(&merged)
-        } else {
-            app.ui.yaml(&merged)
-        };
+/// The image of a machine; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct ImageRow {
+    machine: String,
+    service: String,
+    /// The image that the file names.
+    image: Option<String>,
+    /// The digest of that, if it was stored when the machine was created.
+    digest: Option<String>,
+    /// The kernel that boots: that of the image, or of the runtime.
+    kernel: String,
+}
+
+pub(super) fn images(app: &App, project: &Project, args: &ImagesArgs) -> Result<(), Failure> {
+    let machines = machines::existing(app);
+    let members = project.members(&machines, &args.services.services)?;
+    let image = |member: &Member| {
+        let definition = project.definition.as_ref()?;
+        definition.compose.service(&member.service)?.image.clone()
     };
-    lines.iter().try_for_each(|line| app.ui.line(line))
+    let rows: Vec<ImageRow> = members
+        .iter()
+        .map(|member| ImageRow {
+            machine: member.machine.name.clone(),
+            service: member.service.clone(),
+            image: image(member),
+            digest: member.label(state::IMAGE).map(str::to_owned),
+            kernel: member.machine.spec.origin.clone(),
+        })
+        .collect();
+    if args.quiet {
+        let mut digests = rows.iter().filter_map(|row| row.digest.as_deref());
+        return digests.try_for_each(|digest| app.ui.line(digest));
+    }
+    let columns: &[Column<ImageRow>] = &[
+        Column::new("MACHINE", |row| Cell::new(&row.machine)),
+        Column::new("SERVICE", |row| Cell::new(&row.service)),
+        Column::new("IMAGE", |row| {
+            Cell::new(row.image.as_deref().unwrap_or_default())
+        }),
+        Column::new("KERNEL", |row| Cell::new(&row.kernel)),
+    ];
+    app.ui.listing(args.output, &rows, columns)
 }

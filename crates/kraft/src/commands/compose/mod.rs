@@ -1,9 +1,13 @@
 //! `kraft compose`: applications of several machines on this host.
 
+mod config;
+mod forward;
 mod list;
 mod logs;
+mod run;
 mod simple;
 mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -14,7 +18,7 @@ use kraft_machine::Machines;
 
 use crate::app::App;
 use crate::commands::nested::Nested;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// Run applications of several machines that a Compose file describes
 ///
@@ -76,11 +80,27 @@ struct Services {
     files: Vec<PathBuf>,
 }
 
+/// One machine of a service.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct OneService {
+    /// Service
+    #[arg(value_name = "SERVICE")]
+    service: String,
+
+    /// Select this machine of the service, by its number
+    #[arg(long, value_name = "NUMBER")]
+    index: Option<u32>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(Box<up::Args>),
     Down(up::DownArgs),
     Create(Box<up::CreateArgs>),
+    Run(Box<run::Args>),
+    Scale(up::ScaleArgs),
+    Watch(watch::Args),
     Build(up::BuildArgs),
     Pull(up::PullArgs),
     Push(up::PushArgs),
@@ -97,8 +117,22 @@ enum Command {
     Ls(list::LsArgs),
     #[command(visible_alias = "log")]
     Logs(logs::Args),
-    Config(list::ConfigArgs),
+    Images(list::ImagesArgs),
+    #[command(visible_alias = "convert")]
+    Config(config::Args),
+    Port(forward::PortArgs),
+    Top(forward::TopArgs),
+    Stats(forward::StatsArgs),
+    Events(forward::EventsArgs),
+    Wait(forward::WaitArgs),
+    Attach(forward::AttachArgs),
+    Cp(forward::CopyArgs),
+    Version(forward::VersionArgs),
     Exec(simple::ExecArgs),
+    /// Fail, because the files of a machine are in its memory
+    Export(forward::RefusedArgs),
+    /// Fail, because the files of a machine are in its memory
+    Commit(forward::RefusedArgs),
 }
 
 impl Command {
@@ -119,12 +153,33 @@ impl Command {
             Self::Unpause(args) => &args.services.files,
             Self::Ps(args) => &args.services.files,
             Self::Config(args) => &args.services.files,
-            Self::Rm(_) | Self::Ls(_) | Self::Logs(_) | Self::Exec(_) => &[],
+            Self::Run(args) => &args.files,
+            Self::Watch(args) => &args.services.files,
+            Self::Images(args) => &args.services.files,
+            Self::Top(args) => &args.services.files,
+            Self::Stats(args) => &args.services.files,
+            Self::Events(args) => &args.services.files,
+            Self::Wait(args) => &args.services.files,
+            Self::Rm(_)
+            | Self::Ls(_)
+            | Self::Logs(_)
+            | Self::Scale(_)
+            | Self::Port(_)
+            | Self::Attach(_)
+            | Self::Cp(_)
+            | Self::Version(_)
+            | Self::Exec(_)
+            | Self::Export(_)
+            | Self::Commit(_) => &[],
         }
     }
 }
 
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
+    run_command(app, args).map_err(Failure::of_compose)
+}
+
+fn run_command(app: &App, args: Args) -> Result<(), Failure> {
     let mut options = OpenOptions {
         files: args.project.files,
         project: args.project.project_name,
@@ -154,8 +209,21 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
         Command::Ps(args) => list::ps(app, &project()?, &args),
         Command::Ls(args) => list::ls(app, &args),
         Command::Logs(args) => logs::exec(app, &project()?, &args),
-        Command::Config(args) => list::config(app, &open()?, &args),
+        Command::Run(args) => run::exec(app, &open()?, &args),
+        Command::Scale(args) => up::scale_services(app, open()?, &args),
+        Command::Watch(args) => watch::exec(app, &open()?, &args),
+        Command::Images(args) => list::images(app, &project()?, &args),
+        Command::Config(args) => config::exec(app, &options, &args),
+        Command::Port(args) => forward::port(app, &project()?, &args),
+        Command::Top(args) => forward::top(app, &project()?, &args),
+        Command::Stats(args) => forward::stats(app, &project()?, &args),
+        Command::Events(args) => forward::events(app, &project()?, &args),
+        Command::Wait(args) => forward::wait(app, &project()?, &args),
+        Command::Attach(args) => forward::attach(app, &project()?, args),
+        Command::Cp(args) => forward::copy(app, &project()?, &args),
+        Command::Version(args) => forward::version(app, &args),
         Command::Exec(args) => simple::exec(app, &project()?, &args),
+        Command::Export(args) | Command::Commit(args) => forward::refuse(app, &project()?, &args),
     }
 }
 
@@ -184,6 +252,38 @@ impl Project {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the machines that `run` created, of services or of all.
+    fn one_offs(&self, machines: &Machines, services: &[String]) -> Result<Vec<Member>, Failure> {
+        let mut members = state::all_members(machines, &self.name)?;
+        members.retain(Member::is_one_off);
+        members.retain(|it| services.is_empty() || services.contains(&it.service));
+        Ok(members)
+    }
+
+    /// Returns a machine of a service: the first one, or that with the number.
+    fn member(&self, machines: &Machines, one: &OneService) -> Result<Member, Failure> {
+        self.member_of(machines, &one.service, one.index)
+    }
+
+    /// Returns a machine of a service, as [`Self::member`] does.
+    fn member_of(
+        &self,
+        machines: &Machines,
+        service: &str,
+        index: Option<u32>,
+    ) -> Result<Member, Failure> {
+        let members = self.members(machines, &[service.to_owned()])?;
+        let mut members = members.into_iter();
+        members
+            .find(|member| index.is_none_or(|index| member.number == index))
+            .ok_or_else(|| {
+                let which = index.map_or_else(String::new, |index| format!(" number {index}"));
+                let why = format!("the service `{service}` has no machine{which}");
+                Failure::new(Kind::NotFound, why)
+                    .hint(format!("create it: `kraft compose up --detach {service}`"))
+            })
     }
 
     /// Returns the machines of services, or of all, those that others need first.

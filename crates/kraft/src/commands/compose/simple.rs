@@ -177,7 +177,15 @@ fn done(something: bool) -> Done {
 
 pub(super) fn restart(app: &App, project: &Project, args: &RestartArgs) -> Result<(), Failure> {
     let names = &args.services.services;
-    each(app, project, names, false, |machines, member| {
+    let dependents = match &project.definition {
+        Some(definition) if !names.is_empty() => definition.dependents(names),
+        _ => Vec::new(),
+    };
+    let all = [names.as_slice(), &dependents].concat();
+    each(app, project, &all, false, |machines, member| {
+        if dependents.contains(&member.service) && !member.machine.state.is_up() {
+            return Ok(Done::Nothing);
+        }
         flow::stop(machines, &member.machine, args.timeout)?;
         flow::start_one(app, machines, member)?;
         Ok(Done::Something)

@@ -1,5 +1,6 @@
 //! `kraft compose up`, `down`, `create`, `build`, `pull` and `push`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kraft_core::compose::Service;
@@ -10,7 +11,7 @@ use kraft_engine::compose::definition::Definition;
 use kraft_engine::compose::images::ImageOptions;
 use kraft_engine::compose::plan::Recreate;
 use kraft_engine::compose::state::Member;
-use kraft_engine::compose::up::{self as flow, CreateOptions, DownOptions};
+use kraft_engine::compose::up::{self as flow, AbortOptions, CreateOptions, DownOptions};
 use kraft_engine::follow::{self, Console, Stopped};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
@@ -79,19 +80,19 @@ impl CreationArgs {
             },
         }
     }
+}
 
-    /// Sets the numbers of machines.
-    fn scale(&self, definition: &mut Definition) -> Result<(), Failure> {
-        for (name, number) in &self.scale {
-            definition.only(std::slice::from_ref(name))?;
-            for service in &mut definition.compose.services {
-                if service.name == *name {
-                    service.replicas = Some(*number);
-                }
+/// Sets the numbers of machines.
+fn set_numbers(definition: &mut Definition, numbers: &[(String, u32)]) -> Result<(), Failure> {
+    for (name, number) in numbers {
+        definition.only(std::slice::from_ref(name))?;
+        for service in &mut definition.compose.services {
+            if service.name == *name {
+                service.replicas = Some(*number);
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Create and start the machines of services, and print their consoles
@@ -109,7 +110,7 @@ pub(super) struct Args {
     detach: bool,
 
     /// Wait until the machines run, and are healthy if that is checked; implies --detach
-    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "exit_code_from"])]
+    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "abort_on_container_failure", "exit_code_from"])]
     wait: bool,
 
     /// Set how long --wait waits
@@ -127,6 +128,14 @@ pub(super) struct Args {
     /// Stop all machines when one ends
     #[arg(long, conflicts_with = "detach")]
     abort_on_container_exit: bool,
+
+    /// Stop all machines when one ends with another exit code than 0
+    #[arg(long, conflicts_with_all = ["detach", "abort_on_container_exit"])]
+    abort_on_container_failure: bool,
+
+    /// Do not print the consoles of this service
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
 
     /// Exit with the status of this service's machine; implies --abort-on-container-exit
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
@@ -146,6 +155,20 @@ pub(super) struct Args {
 
     #[command(flatten)]
     creation: CreationArgs,
+}
+
+/// Set the numbers of machines of services
+///
+/// Machines are created and started, or those with the highest numbers removed.
+#[derive(Debug, clap::Args)]
+pub(super) struct ScaleArgs {
+    /// Service, and the number of its machines
+    #[arg(value_name = "SERVICE=NUMBER", value_parser = scale, required = true)]
+    services: Vec<(String, u32)>,
+
+    /// Do not start services that these need
+    #[arg(long)]
+    no_deps: bool,
 }
 
 /// Create the machines of services without starting them
@@ -173,6 +196,11 @@ pub(super) struct DownArgs {
     /// Remove machines of services that the file does not have
     #[arg(long)]
     remove_orphans: bool,
+
+    /// Remove images from the local store: all that services name, or with `local` none, because what
+    /// is built for a service without an image is not stored
+    #[arg(long, value_name = "WHICH", value_parser = ["local", "all"])]
+    rmi: Option<String>,
 
     /// Set how long each machine may take to shut down
     #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
@@ -212,7 +240,7 @@ pub(super) struct PushArgs {
 }
 
 pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(), Failure> {
-    args.creation.scale(&mut definition)?;
+    set_numbers(&mut definition, &args.creation.scale)?;
     let names = &args.services.services;
     let services = if args.no_deps {
         definition.only(names)?
@@ -222,13 +250,16 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
     if let Some(name) = &args.exit_code_from {
         definition.only(std::slice::from_ref(name))?;
     }
-    let members = make(app, &definition, &services, &args.creation)?;
+    let members = make(app, &definition, &services, &args.creation.options())?;
     if args.no_start {
         return print(app, &members);
     }
     // Until here, an interrupt leaves nothing that runs.
-    let interrupt = app.interrupt.listen();
     let in_foreground = !args.detach && !args.wait;
+    if in_foreground {
+        app.interrupt.expect_second();
+    }
+    let interrupt = app.interrupt.listen();
     let started = flow::start(app, &services, &members);
     if started.is_err() && in_foreground && interrupt.is_cancelled() {
         stop_all(app, &members, args.timeout);
@@ -248,18 +279,13 @@ fn make(
     app: &App,
     definition: &Definition,
     services: &[&Service],
-    creation: &CreationArgs,
+    options: &CreateOptions,
 ) -> Result<Vec<Member>, Failure> {
     if let Some(warning) = definition.warning(services) {
         app.ui.warn(&warning);
     }
     let _held = flow::hold(app, &definition.project)?;
-    Ok(flow::create(
-        app,
-        definition,
-        services,
-        &creation.options(),
-    )?)
+    Ok(flow::create(app, definition, services, options)?)
 }
 
 fn print(app: &App, members: &[Member]) -> Result<(), Failure> {
@@ -281,14 +307,20 @@ fn attach(
         .filter(|member| {
             let mut all = services.iter();
             let service = all.find(|service| service.name == member.service);
-            service.is_none_or(|service| service.attach)
+            let is_wanted = !args.no_attach.contains(&member.service);
+            is_wanted && service.is_none_or(|service| service.attach)
         })
         .collect();
+    let aborts = args.abort_on_container_exit
+        || args.abort_on_container_failure
+        || args.exit_code_from.is_some();
     let titles: Vec<String> = shown.iter().map(|one| logs::title(members, one)).collect();
     let mut named = Vec::with_capacity(shown.len());
     for (member, title) in shown.iter().zip(&titles) {
         let options = LogsOptions {
             arrivals: args.timestamps,
+            // Those that their policies start again are followed.
+            restarts: !aborts,
             ..LogsOptions::default()
         };
         named.push((title.as_str(), machines.logs(&member.machine.id, options)?));
@@ -298,7 +330,6 @@ fn attach(
         .into_iter()
         .map(|console| console.timestamps(args.timestamps))
         .collect();
-    let aborts = args.abort_on_container_exit || args.exit_code_from.is_some();
     if aborts {
         return until_one_ends(app, &machines, consoles, members, args);
     }
@@ -327,9 +358,13 @@ fn until_one_ends(
     args: &Args,
 ) -> Result<(), Failure> {
     let interrupt = &app.interrupt;
+    let options = AbortOptions {
+        failures: args.abort_on_container_failure,
+        timeout: args.timeout,
+    };
     let (followed, first) = std::thread::scope(|scope| {
         // The consoles end with their machines, so that nothing that was printed is lost.
-        let stops = || flow::stop_after_first_end(machines, members, interrupt, args.timeout);
+        let stops = || flow::stop_after_first_end(machines, members, interrupt, options);
         let first = scope.spawn(stops);
         let followed = follow::follow(app, &mut app.ui.output(), consoles, interrupt);
         if followed.is_err() {
@@ -361,12 +396,36 @@ fn until_one_ends(
 /// Stops machines, those first that others do not need.
 fn stop_all(app: &App, members: &[Member], timeout: Option<Duration>) {
     let machines = machines::existing(app);
-    app.ui.info("stopping the machines");
-    for member in members.iter().rev() {
-        if let Err(error) = flow::stop(&machines, &member.machine, timeout) {
-            app.failure(&error.into());
+    app.ui
+        .info("stopping the machines; Ctrl-C again kills them");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| flow::kill_when_repeated(&machines, members, &app.interrupt, &done));
+        for member in members.iter().rev() {
+            if let Err(error) = flow::stop(&machines, &member.machine, timeout) {
+                app.failure(&error.into());
+            }
         }
-    }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+pub(super) fn scale_services(
+    app: &App,
+    mut definition: Definition,
+    args: &ScaleArgs,
+) -> Result<(), Failure> {
+    set_numbers(&mut definition, &args.services)?;
+    let names: Vec<String> = args.services.iter().map(|(name, _)| name.clone()).collect();
+    let services = if args.no_deps {
+        definition.only(&names)?
+    } else {
+        definition.services(&names)?
+    };
+    let members = make(app, &definition, &services, &CreateOptions::default())?;
+    let _ = app.interrupt.listen();
+    flow::start(app, &services, &members)?;
+    print(app, &members)
 }
 
 pub(super) fn create(
@@ -374,9 +433,10 @@ pub(super) fn create(
     mut definition: Definition,
     args: &CreateArgs,
 ) -> Result<(), Failure> {
-    args.creation.scale(&mut definition)?;
+    set_numbers(&mut definition, &args.creation.scale)?;
     let services = definition.services(&args.services.services)?;
-    print(app, &make(app, &definition, &services, &args.creation)?)
+    let options = args.creation.options();
+    print(app, &make(app, &definition, &services, &options)?)
 }
 
 pub(super) fn down(app: &App, project: &Project, args: &DownArgs) -> Result<(), Failure> {
@@ -393,6 +453,14 @@ pub(super) fn down(app: &App, project: &Project, args: &DownArgs) -> Result<(), 
     };
     for name in flow::down(app, &project.name, definition, options)? {
         app.ui.line(&name)?;
+    }
+    if let Some(definition) = definition.filter(|_| args.rmi.as_deref() == Some("all")) {
+        for name in definition
+            .remove_images(app)
+            .map_err(compose::Error::from)?
+        {
+            app.ui.line(&name)?;
+        }
     }
     held.forget();
     Ok(())
@@ -432,7 +500,7 @@ pub(super) fn pull(app: &App, definition: &Definition, args: &PullArgs) -> Resul
             Ok(_) => app.ui.line(image)?,
             Err(error) if args.ignore_pull_failures => app.ui.warn(&chain(&error)),
             Err(error) => {
-                tally.count::<()>(app, Err(error));
+                tally.count::<()>(app, Err(Failure::from(error).of_compose()));
             }
         }
     }
