@@ -12,6 +12,7 @@
 //! net       the network device and sockets
 //! virtio    virtio devices
 //! syscall   what programs call
+//! restored  what the machine learns when it continues from memory that was saved
 //! ```
 //!
 //! One processor runs everything. The kernel itself runs with interrupts off; only user mode
@@ -30,6 +31,7 @@ pub mod mm;
 pub mod net;
 pub mod random;
 pub mod report;
+pub mod restored;
 pub mod signal;
 pub mod sync;
 pub mod syscall;

@@ -133,13 +133,13 @@ pub struct Terminal {
 struct Terminals {
     console: RefCell<Option<Rc<Terminal>>>,
     /// Takes commands out of the input of the console.
-    decoder: Cell<Decoder>,
+    decoder: RefCell<Decoder>,
     pairs: RefCell<Vec<Weak<Terminal>>>,
 }
 
 static TERMINALS: Global<Terminals> = Global::new(Terminals {
     console: RefCell::new(None),
-    decoder: Cell::new(Decoder::new()),
+    decoder: RefCell::new(Decoder::new()),
     pairs: RefCell::new(Vec::new()),
 });
 
@@ -152,13 +152,34 @@ pub fn console() -> Rc<Terminal> {
         .clone()
 }
 
+/// How long the rest of what a restored machine gets may take, in nanoseconds.
+const REST: u64 = 500_000_000;
+
+/// The next byte of the console's input, if there is one. If the machine was restored, no program
+/// may run before all is known about that: the rest is waited for.
+fn next_byte() -> Option<u8> {
+    let byte = arch::console_byte();
+    if byte.is_some() || !TERMINALS.decoder.borrow().is_restored() {
+        return byte;
+    }
+    let begun = arch::monotonic();
+    while arch::monotonic().saturating_sub(begun) < REST {
+        if let Some(byte) = arch::console_byte() {
+            return Some(byte);
+        }
+    }
+    None
+}
+
 /// Hands the input at the console to its terminal.
 pub fn poll_console() {
-    while let Some(byte) = arch::console_byte() {
-        let mut decoder = TERMINALS.decoder.get();
-        let received = decoder.take(byte);
-        TERMINALS.decoder.set(decoder);
+    while let Some(byte) = next_byte() {
+        let received = TERMINALS.decoder.borrow_mut().take(byte);
         match received {
+            Some(Received::Restored) => {
+                let text = TERMINALS.decoder.borrow().text().to_vec();
+                crate::restored::apply(&text);
+            }
             None => {}
             Some(Received::Byte(byte)) => console().receive(&[byte]),
             Some(Received::Size(rows, columns)) => console().resize([rows, columns, 0, 0]),

@@ -209,6 +209,11 @@ impl Card {
         self.address
     }
 
+    /// Gives the card another address. The device passes on packets for any.
+    pub fn set_address(&mut self, address: [u8; 6]) {
+        self.address = address;
+    }
+
     /// Notifies the device that its interrupt was seen.
     pub fn acknowledge(&mut self) {
         self.transport.ack_interrupt();

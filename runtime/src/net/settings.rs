@@ -3,14 +3,16 @@
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv6Addr};
 
-use smoltcp::wire::{IpAddress, IpCidr};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
 use super::{dhcp, router, stack};
 use crate::file::io::Input;
-use crate::fs::{Kind, NewNode, Place, archive};
+use crate::fs::{Change, Kind, NewNode, Place, archive};
+use crate::sync::Global;
 use crate::syscall::system;
 
 /// What an entry `address/bits[:gateway[:dns[:dns[:host[:domain]]]]]` says. IPv6 addresses
@@ -102,11 +104,58 @@ pub fn link_local(card: [u8; 6]) -> Ipv6Addr {
     ])
 }
 
+/// Where the files of `/etc` are.
+static ROOT: Global<RefCell<Option<Rc<Place>>>> = Global::new(RefCell::new(None));
+
+/// Gives a card another hardware address and, with an entry of the command line, other addresses.
+pub fn replace(card: usize, address: [u8; 6], entry: Option<&[u8]>) {
+    let link_local = |of| IpCidr::new(IpAddress::Ipv6(link_local(of)), 64);
+    let old = stack::with_network(card, |network| {
+        let old = link_local(network.card.address());
+        network.card.set_address(address);
+        let hardware = HardwareAddress::Ethernet(EthernetAddress(address));
+        network.interface.set_hardware_addr(hardware);
+        network.interface.update_ip_addrs(|addresses| {
+            addresses.retain(|other| *other != old);
+        });
+    });
+    if old.is_none() {
+        return;
+    }
+    add_address(card, link_local(address));
+    let root = ROOT.borrow().clone();
+    if let (Some(setting), Some(root)) = (entry.and_then(parse), root) {
+        apply(card, &setting, &root);
+    }
+}
+
+/// Writes the name of the machine to `/etc/hostname`, if there is such a file.
+pub fn rename_host(name: &str) {
+    let root = ROOT.borrow().clone();
+    let etc = root.and_then(|root| root.node.lookup(b"etc").ok());
+    let Some(file) = etc.and_then(|etc| etc.lookup(b"hostname").ok()) else {
+        return;
+    };
+    if file.kind() != Kind::File {
+        return;
+    }
+    let line = alloc::format!("{name}\n");
+    // A root that cannot be written keeps what it has.
+    let change = Change {
+        size: Some(0),
+        ..Change::default()
+    };
+    if file.change(&change).is_ok() {
+        let _ = file.write(0, &mut Input::kernel(line.as_bytes()));
+    }
+}
+
 /// Sets the cards up with the addresses of the command line: the first one with the first IPv4
 /// address, the next one with the next. An IPv6 address is for the same card as the IPv4 address
 /// before it. Without any IPv4 address, the first card asks for one; cards without an IPv6 address
 /// ask for routers.
 pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
+    *ROOT.borrow_mut() = Some(root.clone());
     write_if_missing(root, b"hosts", b"127.0.0.1 localhost\n::1 localhost\n");
     let cards = stack::count();
     if cards == 0 {

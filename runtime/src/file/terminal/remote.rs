@@ -1,5 +1,5 @@
 //! Commands in the input of the console: who is at the other end can say how large their window
-//! is, that their input has ended, and that the machine is to stop.
+//! is, that their input has ended, that the machine is to stop, and that it was restored.
 //!
 //! The byte 255 begins a command of Telnet (RFC 854), and twice it stands for itself:
 //!
@@ -9,6 +9,9 @@
 //! | `IAC DONT ECHO` | the input is no keyboard: no echo, editing and signals (RFC 857) |
 //! | `IAC EOF` | the input has ended (RFC 1184) |
 //! | `IAC IP` | terminate the first process |
+//! | `IAC SB` 200 text `IAC SE` | the machine was [restored](crate::restored) |
+
+use crate::restored;
 
 const IAC: u8 = 255;
 const DONT: u8 = 254;
@@ -20,7 +23,7 @@ const NAWS: u8 = 31;
 const ECHO: u8 = 1;
 
 /// Bytes of a command that are kept at most.
-const LONGEST: usize = 8;
+const LONGEST: usize = restored::LONGEST + 1;
 
 /// What was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum Received {
     End,
     /// The request to stop.
     Terminate,
+    /// The machine was restored: [`Decoder::text`] says more.
+    Restored,
 }
 
 #[derive(Clone, Copy)]
@@ -53,7 +58,6 @@ enum State {
 }
 
 /// Takes commands out of the input.
-#[derive(Clone, Copy)]
 pub struct Decoder {
     state: State,
     inside: [u8; LONGEST],
@@ -97,7 +101,7 @@ impl Decoder {
                 self.keep(IAC);
                 (State::Inside, None)
             }
-            (State::InsideCommand, SE) => (State::Text, self.size()),
+            (State::InsideCommand, SE) => (State::Text, self.inside()),
             // Broken off.
             (State::InsideCommand, _) => (State::Text, None),
         };
@@ -113,8 +117,20 @@ impl Decoder {
         self.length = (self.length + 1).min(LONGEST + 1);
     }
 
-    fn size(&self) -> Option<Received> {
+    /// Whether the machine was restored, and the rest of what it has to know comes next.
+    pub fn is_restored(&self) -> bool {
+        let inside = matches!(self.state, State::Inside | State::InsideCommand);
+        inside && self.length > 0 && self.inside[0] == restored::OPTION
+    }
+
+    /// The text of the last command, without its option.
+    pub fn text(&self) -> &[u8] {
+        self.inside.get(1..self.length).unwrap_or(&[])
+    }
+
+    fn inside(&self) -> Option<Received> {
         match self.inside.get(..self.length)? {
+            &[restored::OPTION, ..] => Some(Received::Restored),
             &[NAWS, high, low, top, bottom] => {
                 let columns = u16::from_be_bytes([high, low]);
                 Some(Received::Size(u16::from_be_bytes([top, bottom]), columns))
@@ -169,6 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_a_restored_machine_is_kept() {
+        let mut decoder = Decoder::new();
+        let begin = [IAC, SB, restored::OPTION];
+        assert!(begin.iter().all(|&byte| decoder.take(byte).is_none()));
+        assert!(decoder.is_restored());
+        for &byte in b"time 1\xff\xff" {
+            assert_eq!(decoder.take(byte), None);
+        }
+        assert_eq!(decoder.take(IAC), None);
+        assert!(decoder.is_restored());
+        assert_eq!(decoder.take(SE), Some(Received::Restored));
+        assert!(!decoder.is_restored());
+        assert_eq!(decoder.text(), b"time 1\xff");
+    }
+
+    #[test]
     fn only_the_first_byte_may_be_a_filler() {
         assert_eq!(
             decoded(&[0, b'x', 0]),
@@ -179,7 +211,7 @@ mod tests {
 
     #[test]
     fn commands_that_are_not_known_are_left_out() {
-        let mut long = [&[IAC, SB][..], &[NAWS; 100], &[IAC, SE, b'x']].concat();
+        let mut long = [&[IAC, SB][..], &[NAWS; 2000], &[IAC, SE, b'x']].concat();
         assert_eq!(decoded(&long), [Received::Byte(b'x')]);
         long.truncate(50);
         assert_eq!(decoded(&long), []);
