@@ -126,6 +126,8 @@ impl RestartPolicy {
     /// user or not.
     pub fn restarts_at_boot(self, reason: &EndReason, restarts: u32, stopped: bool) -> bool {
         match self {
+            // Its memory is saved for as long as the user wants.
+            _ if *reason == EndReason::Suspended => false,
             Self::Always => true,
             Self::No | Self::OnFailure(_) | Self::UnlessStopped => {
                 !stopped && self.restarts(reason, restarts)

@@ -6,6 +6,9 @@
 //!    ▲                  │      unpause     │
 //!    │ start            ▼                  ▼
 //!    └───────────── exited | errored | failed
+//!
+//! running | paused ◄──────────────► suspended
+//!                   suspend, resume
 //! ```
 //!
 //! ```
@@ -166,7 +169,7 @@ pub enum MachineState {
     Running,
     /// It was paused by the user.
     Paused,
-    /// It suspended itself.
+    /// Its memory is saved on disk, and it continues from there; or it suspended itself.
     Suspended,
     /// It ended normally, or was stopped or killed from outside.
     Exited,
@@ -217,6 +220,8 @@ pub enum EndReason {
     },
     /// `kraft stop`, or Ctrl-C on a foreground run.
     Stopped,
+    /// `kraft suspend`: its memory is saved, and it continues from there.
+    Suspended,
     /// The VMM process was killed by a signal.
     Killed {
         /// The signal number, if known.
@@ -240,7 +245,7 @@ impl EndReason {
     /// stop, 1 for a crash, 128 + signal for a kill.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::PoweredOff | Self::Stopped => 0,
+            Self::PoweredOff | Self::Stopped | Self::Suspended => 0,
             Self::Exited { code } => i32::from(*code),
             Self::Crashed { .. } | Self::HostDown | Self::Vanished => 1,
             Self::Killed { signal } => 128 + signal.unwrap_or(9),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use kraft_core::net::Mac;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -30,10 +31,11 @@ impl Id {
         Self(Uuid::nil())
     }
 
-    /// Returns three bytes that differ from machine to machine, for hardware addresses.
-    pub(crate) fn salt(self) -> [u8; 3] {
-        let [a, b, c, ..] = *self.0.as_bytes();
-        [a, b, c]
+    /// Returns the hardware address of the card of a machine that is in no network. The prefix is
+    /// KraftKit's.
+    pub(crate) fn card(self) -> Mac {
+        let [a, b, ..] = *self.0.as_bytes();
+        Mac([0x02, 0xb0, 0xb0, a, b, 1])
     }
 }
 

@@ -11,12 +11,15 @@
 //! │       ├── control.sock the socket by which the VMM is controlled
 //! │       ├── console/     what the guest printed since it was last started
 //! │       ├── health.json  the result of its health checks
+//! │       ├── saved/       its memory and devices while it is suspended, see the module `saved`
 //! │       ├── vmm.log      what the VMM and the monitor printed
 //! │       └── kernel, initrd   links that a VMM may use instead of the paths
 //! ├── names/NAME           a symbolic link to ../machines/ID
 //! ├── partial/
 //! │   ├── new-ID/          being created, under the lock of machines/: stale if that lock is free
-//! │   └── gone-ID/         being removed, under its own lock: stale if that lock is free
+//! │   ├── gone-ID/         being removed, under its own lock: stale if that lock is free
+//! │   └── save-ID/         memory and devices that are being saved, likewise
+//! ├── snapshots/NAME/      saved machines that do not change, see the module `saved`
 //! ├── volumes/             see the module `volumes`
 //! └── probe.json           what is known about this host
 //! ```
@@ -67,6 +70,19 @@ impl Layout {
         MachineDir::new(self.partial().join(format!("{NEW}{id}")))
     }
 
+    /// Returns the directory of something that is being saved.
+    pub(crate) fn unfinished_save(&self, id: Id) -> PathBuf {
+        self.partial().join(format!("{SAVE}{id}"))
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.runtime_dir.join("snapshots")
+    }
+
+    pub(crate) fn snapshot(&self, name: &str) -> PathBuf {
+        self.snapshots().join(name)
+    }
+
     pub(crate) fn removed(&self, id: Id) -> MachineDir {
         MachineDir::new(self.partial().join(format!("{GONE}{id}")))
     }
@@ -76,6 +92,12 @@ impl Layout {
 pub(crate) const NEW: &str = "new-";
 /// The prefix of a directory that is being removed.
 pub(crate) const GONE: &str = "gone-";
+
+/// The prefix of a directory into which a machine is being saved.
+pub(crate) const SAVE: &str = "save-";
+
+/// The name of the directory with the memory of a suspended machine.
+pub(crate) const SAVED: &str = "saved";
 
 /// The name of the event log's files. QEMU adds `.in` and `.out` itself.
 pub(crate) const EVENTS: &str = "events";
@@ -162,6 +184,11 @@ impl MachineDir {
     /// Returns the file with the result of the health checks.
     pub(crate) fn health(&self) -> PathBuf {
         self.path.join("health.json")
+    }
+
+    /// Returns the directory with the memory and the devices of a suspended machine.
+    pub(crate) fn saved(&self) -> PathBuf {
+        self.path.join(SAVED)
     }
 
     /// Returns the file with what the VMM printed.

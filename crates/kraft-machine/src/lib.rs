@@ -61,6 +61,9 @@ mod names;
 pub mod port;
 mod record;
 mod restart;
+mod saved;
+#[cfg(test)]
+mod testing;
 mod usage;
 mod volumes;
 mod watch;
@@ -74,10 +77,11 @@ pub use id::Id;
 pub use layout::MachineDir;
 pub use logs::{Arrival, Chunk, Logs, LogsOptions};
 pub use machines::{
-    BootStart, Error, KillSignal, Listed, Machine, Machines, Settings, StartError, StopOptions,
-    Unreadable, Update,
+    BootStart, Error, ForkSource, KillSignal, Listed, Machine, Machines, Settings, Snapshot,
+    StartError, StopOptions, Unreadable, UnreadableSnapshot, Update,
 };
 pub use record::{Ending, RecordError};
+pub use saved::{MemorySum, SavedMachine, SavedMachineError, Sum};
 pub use usage::{Threads, Usage};
 pub use volumes::{VolumeError, VolumeRecord, Volumes};
 pub use watch::Watch;

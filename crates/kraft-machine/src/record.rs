@@ -47,6 +47,9 @@ pub(crate) struct Record {
     /// The current or last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<Run>,
+    /// The process that saves its memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saving: Option<Saving>,
     /// Its restarts.
     #[serde(default, skip_serializing_if = "Restarts::is_empty")]
     pub(crate) restarts: Restarts,
@@ -61,6 +64,15 @@ pub(crate) struct Starting {
     pub(crate) ports: Vec<PortMapping>,
 }
 
+/// The memory of a machine is being saved, for which its guest is paused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Saving {
+    /// The process that does that.
+    pub(crate) process: Identity,
+    /// Whether the guest ran before.
+    pub(crate) resumes: bool,
+}
+
 /// One run of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -72,8 +84,19 @@ pub(crate) struct Run {
     pub(crate) ports: Vec<PortMapping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<Ending>,
+    /// The run that was suspended and that this one continues, until its guest runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restoring: Option<Box<Run>>,
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
+}
+
+impl Run {
+    /// Returns whether it ended because the machine was suspended.
+    pub(crate) fn is_suspended(&self) -> bool {
+        let reason = self.end.as_ref().map(|end| &end.reason);
+        reason == Some(&EndReason::Suspended)
+    }
 }
 
 /// A record cannot be read or written.
@@ -139,6 +162,11 @@ impl RecordError {
 }
 
 impl Record {
+    /// Returns whether the machine is suspended: its memory is saved, and nothing of it runs.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.run.as_ref().is_some_and(Run::is_suspended)
+    }
+
     pub(crate) fn new(id: Id, name: String, spec: MachineSpec, now: Timestamp) -> Self {
         Self {
             version: VERSION,
@@ -148,6 +176,7 @@ impl Record {
             spec: Verbatim::new(spec),
             starting: None,
             run: None,
+            saving: None,
             restarts: Restarts::default(),
             unknown: Map::new(),
         }

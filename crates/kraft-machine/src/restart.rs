@@ -69,7 +69,10 @@ impl Restarts {
         monitor: Option<&Identity>,
     ) {
         self.pending = None;
-        let by_itself = !matches!(ending.reason, EndReason::Stopped | EndReason::HostDown);
+        let by_itself = !matches!(
+            ending.reason,
+            EndReason::Stopped | EndReason::Suspended | EndReason::HostDown
+        );
         if self.stopped || !by_itself || !policy.restarts(&ending.reason, self.count) {
             return;
         }
@@ -115,7 +118,11 @@ mod tests {
     fn a_machine_that_was_stopped_is_not_started_again() {
         let start = Timestamp::from_second(0).unwrap();
         let mut restarts = Restarts::default();
-        for reason in [EndReason::Stopped, EndReason::HostDown] {
+        for reason in [
+            EndReason::Stopped,
+            EndReason::Suspended,
+            EndReason::HostDown,
+        ] {
             restarts.schedule(RestartPolicy::Always, start, &ending(1, reason), None);
             assert_eq!(restarts.pending, None);
         }

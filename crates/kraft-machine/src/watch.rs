@@ -115,7 +115,7 @@ impl Watch {
             let end = record.run.as_ref().and_then(|run| run.end.clone());
             match (status, end) {
                 (Status::Idle | Status::Ended { .. }, Some(end)) => {
-                    if record.spec.get().remove_when_ended {
+                    if record.spec.get().remove_when_ended && !record.is_suspended() {
                         self.wait_until_removed();
                     }
                     return Ok(Some(end));

@@ -278,6 +278,18 @@ fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     }
 }
 
+/// Creates a file that only its owner can read and write; it must not exist yet.
+pub fn create_private(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(flags(OFlags::NOFOLLOW))
+        .open(path)
+        .map_err(Error::on("create", path))
+}
+
 /// Opens a regular file for reading.
 ///
 /// Errors: also for a FIFO, a device, a socket or a directory, of the kind

@@ -28,6 +28,10 @@ const END: [u8; 2] = [IAC, 236];
 /// `IAC IP`: terminate the program.
 const TERMINATE: [u8; 2] = [IAC, 244];
 
+/// `IAC SB` and the option of the text that a restored machine gets, and `IAC SE`.
+const RESTORED: [u8; 3] = [IAC, 250, 200];
+const RESTORED_END: [u8; 2] = [IAC, 240];
+
 /// The number of bytes that are written at once: such a write is not mixed with others.
 const ATOMIC: usize = 512;
 
@@ -119,6 +123,23 @@ impl ConsoleInput {
     /// Has the guest terminate its program; returns whether it takes such commands.
     pub(crate) fn terminate(&mut self, limit: Duration) -> io::Result<bool> {
         Ok(self.commands && self.write(&TERMINATE, limit)?)
+    }
+
+    /// Sends a guest that was restored and is still paused what it has to know before it continues, if
+    /// it takes commands. Returns when the VMM has taken the beginning, so that it interrupts the
+    /// guest first, or after `limit`.
+    pub(crate) fn restored(&mut self, text: &str, limit: Duration) -> io::Result<()> {
+        if !self.commands {
+            return Ok(());
+        }
+        let bytes = [&RESTORED, text.as_bytes(), &RESTORED_END].concat();
+        // A write of this length is not mixed with others.
+        let written = self.pipe.write(&bytes)? as u64;
+        let deadline = Instant::now() + limit;
+        while rustix::io::ioctl_fionread(&self.pipe)? >= written && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
     }
 
     fn command(&mut self, bytes: &[u8], limit: Duration) -> io::Result<bool> {

@@ -32,12 +32,14 @@ mod control;
 pub mod firecracker;
 mod program;
 pub mod qemu;
+mod saved;
 mod socket;
 mod trial;
 
 pub use boot::BootError;
 pub use control::{Action, ControlError};
 pub use program::{Installed, Limitation, Origin, ProgramError};
+pub use saved::{Conditions, Misfit, Saved, SavedError};
 
 /// Returns the driver of this crate for a platform; `None` if there is none yet.
 pub fn built_in(platform: Platform) -> Option<&'static dyn Driver> {
@@ -120,6 +122,39 @@ pub trait Driver: Debug + Sync {
     /// Has a VMM do something. Returns when it has accepted; for [`Action::Quit`], when it has
     /// received the request.
     fn control(&self, vmm: &Vmm<'_>, action: Action, limit: Duration) -> Result<(), ControlError>;
+
+    /// Saves the memory and the devices of a guest as files in an empty directory, and returns what a
+    /// VMM has to be like to restore them. The guest was [paused](Action::Pause) and stays so.
+    ///
+    /// `limit` is for one step, as long as the VMM makes progress.
+    fn save(
+        &self,
+        vmm: &Vmm<'_>,
+        to: &std::path::Path,
+        limit: Duration,
+    ) -> Result<Conditions, SavedError> {
+        let _ = (vmm, to, limit);
+        Err(SavedError::Unsupported)
+    }
+
+    /// Writes the files that a VMM reads which restores a guest: as [`prepare`](Self::prepare), but
+    /// the guest must not run before [`Action::Resume`].
+    fn prepare_restore(&self, dir: &MachineDir, spec: &MachineSpec) -> Result<(), fs::Error> {
+        self.prepare(dir, spec)
+    }
+
+    /// Has a VMM that was launched with [`Launch::saved`] and is ready restore its guest. `state`
+    /// is the content of the file [`Saved::STATE`]. Returns when the guest could be resumed.
+    fn restore(
+        &self,
+        vmm: &Vmm<'_>,
+        launch: &Launch<'_>,
+        state: &[u8],
+        limit: Duration,
+    ) -> Result<(), SavedError> {
+        let _ = (vmm, launch, state, limit);
+        Err(SavedError::Unsupported)
+    }
 
     /// Returns variables of the environment that the VMM gets beyond those that every VMM gets.
     fn environment(&self) -> Inherit {
@@ -227,6 +262,8 @@ pub struct Launch<'a> {
     pub sandbox: bool,
     /// Whether the machine may have a smaller board than the usual one, which not every VMM has.
     pub small_board: bool,
+    /// What the guest is restored from; `None` to boot it.
+    pub saved: Option<&'a Saved>,
 }
 
 /// A living VMM.

@@ -46,6 +46,9 @@ pub struct EventLog {
     has_events: bool,
     #[serde(rename = "changed")]
     last_change: Option<StateChange>,
+    /// Whether the guest was resumed.
+    #[serde(default)]
+    resumed: bool,
     panicked_at: Option<Timestamp>,
     #[serde(default)]
     crash_loaded: bool,
@@ -106,6 +109,7 @@ impl EventLog {
         if self.ending.is_some() {
             return;
         }
+        self.resumed |= event == VmmEvent::Change(StateChange::Resumed);
         match event {
             VmmEvent::Change(StateChange::Resumed) if first => {}
             VmmEvent::Change(change) => {
@@ -136,6 +140,11 @@ impl EventLog {
     /// Returns whether the VMM has become ready.
     pub fn is_ready(&self) -> bool {
         self.ready
+    }
+
+    /// Returns whether the guest was resumed: a guest that is started paused has not run before.
+    pub fn has_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Returns the latest state changes, oldest first.
@@ -193,6 +202,7 @@ pub(crate) fn state_after(reason: &EndReason) -> MachineState {
         | EndReason::Killed { .. }
         | EndReason::HostDown
         | EndReason::Vanished => MachineState::Exited,
+        EndReason::Suspended => MachineState::Suspended,
         EndReason::Crashed { .. } => MachineState::Errored,
         EndReason::MonitorFailed { .. } => MachineState::Failed,
     }

@@ -7,7 +7,7 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use crate::id::Id;
-use crate::layout::{GONE, MachineDir, NEW};
+use crate::layout::{GONE, MachineDir, NEW, SAVE};
 use crate::machines::{Error, Machine, Machines, now};
 use crate::names;
 use crate::record::Record;
@@ -18,6 +18,16 @@ impl Machines {
     ///
     /// Any number of processes may do this at once: names are assigned one at a time.
     pub fn create(&self, spec: &MachineSpec) -> Result<Machine, Error> {
+        self.create_with(spec, |_, _, _| Ok(()))
+    }
+
+    /// Creates a machine whose directory and record `complete` completes before they are there for
+    /// others.
+    pub(super) fn create_with(
+        &self,
+        spec: &MachineSpec,
+        complete: impl FnOnce(&MachineDir, Id, &mut Record) -> Result<(), Error>,
+    ) -> Result<Machine, Error> {
         if let Some(name) = &spec.name {
             check_name(name)?;
         }
@@ -33,7 +43,7 @@ impl Machines {
                     volumes: self.ensure_volumes(&spec.volumes)?,
                     ..spec.clone()
                 };
-                self.create_directory(id, &name, spec)
+                self.create_directory(id, &name, spec, complete)
             });
         if created.is_err() {
             self.release_addresses(id);
@@ -47,13 +57,20 @@ impl Machines {
     }
 
     /// Creates the directory under a temporary name and renames it.
-    fn create_directory(&self, id: Id, name: &str, spec: MachineSpec) -> Result<(), Error> {
+    fn create_directory(
+        &self,
+        id: Id,
+        name: &str,
+        spec: MachineSpec,
+        complete: impl FnOnce(&MachineDir, Id, &mut Record) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let dir = self.layout.unfinished(id);
         // Private: environments contain secrets.
         fs::create_dir(dir.path(), 0o700)?;
         // Watchers lock this file: it stays the same for the life of the machine.
         fs::truncate(&dir.watchers(), 0)?;
-        let record = Record::new(id, name.to_owned(), spec, now());
+        let mut record = Record::new(id, name.to_owned(), spec, now());
+        complete(&dir, id, &mut record)?;
         record.reserve(&dir)?;
         record.store(&dir)?;
         fs::rename(dir.path(), self.layout.machine(id).path())?;
@@ -136,7 +153,7 @@ impl Machines {
             let Some(name) = name.to_str() else { continue };
             let stale = if name.starts_with(NEW) {
                 true
-            } else if name.starts_with(GONE) {
+            } else if name.starts_with(GONE) || name.starts_with(SAVE) {
                 matches!(Lock::try_exclusive(&entry.path()), Ok(Some(_)))
             } else {
                 false

@@ -9,6 +9,7 @@ use crate::driver::{ControlError, NoDriver};
 use crate::id::Id;
 use crate::machines::StartError;
 use crate::record::RecordError;
+use crate::saved::SavedMachineError;
 use crate::volumes::VolumeError;
 
 /// An operation on machines failed.
@@ -75,6 +76,43 @@ pub enum Error {
         /// Its state.
         state: MachineState,
     },
+    /// The machine is suspended.
+    #[error("machine `{name}` is already suspended")]
+    AlreadySuspended {
+        /// Its name.
+        name: String,
+    },
+    /// The memory of a machine that mounts volumes cannot be saved.
+    #[error("machine `{name}` mounts volumes, and its VMM cannot save what it has open there")]
+    MountsVolumes {
+        /// Its name.
+        name: String,
+    },
+    /// The memory of the machine could not be saved; it continues.
+    #[error("cannot save machine `{name}`: {why}")]
+    Save {
+        /// Its name.
+        name: String,
+        /// The reason.
+        why: String,
+    },
+    /// A snapshot has that name.
+    #[error("a snapshot named `{name}` already exists")]
+    SnapshotTaken {
+        /// The name.
+        name: String,
+    },
+    /// No snapshot has that name.
+    #[error("no snapshot `{name}`{}", suggestion(similar))]
+    NoSnapshot {
+        /// The name.
+        name: String,
+        /// Similar names.
+        similar: Vec<String>,
+    },
+    /// Saved memory cannot be read or written.
+    #[error(transparent)]
+    Saved(#[from] SavedMachineError),
     /// The machine could not be started.
     #[error("cannot start machine `{name}`")]
     Start {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::{EndReason, MachineState};
+use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::Process;
 use rustix::process::Signal;
@@ -63,22 +64,22 @@ pub(super) struct LockedMachine {
     pub(super) dir: MachineDir,
     pub(super) record: Record,
     status: Status,
-    driver: Option<&'static dyn Driver>,
+    pub(super) driver: Option<&'static dyn Driver>,
     /// Whether a start in progress was ended to get the lock.
     start_ended: bool,
 }
 
 impl LockedMachine {
-    fn state(&self) -> MachineState {
+    pub(super) fn state(&self) -> MachineState {
         self.status.state(&self.record)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.record.name.clone()
     }
 
     /// Returns the VMM if it is alive.
-    fn vmm(&self) -> Option<Vmm<'_>> {
+    pub(super) fn vmm(&self) -> Option<Vmm<'_>> {
         if !self.status.is_alive() {
             return None;
         }
@@ -108,7 +109,7 @@ impl LockedMachine {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(super) fn not_running(&self) -> Error {
         Error::NotRunning {
             name: self.name(),
             state: self.state(),
@@ -145,9 +146,13 @@ impl Machines {
         if let Some(ending) = cancel_restart(&mut locked, options)? {
             return Ok(ending);
         }
+        if locked.record.is_suspended() && !options.host_down {
+            return self.discard(&mut locked);
+        }
         let ended = locked.record.run.as_ref().and_then(|run| run.end.clone());
         match ended {
-            Some(ending) if locked.start_ended => Ok(ending),
+            // One that is suspended stays so when the host goes down.
+            Some(ending) if locked.start_ended || locked.record.is_suspended() => Ok(ending),
             _ if locked.start_ended => Ok(stopped()),
             _ => Err(locked.not_running()),
         }
@@ -158,6 +163,9 @@ impl Machines {
     pub fn kill(&self, id: &Id, signal: KillSignal) -> Result<Ending, Error> {
         let mut locked = self.lock_machine(*id, Some(Duration::ZERO))?;
         if !locked.status.is_alive() {
+            if locked.record.is_suspended() {
+                return self.discard(&mut locked);
+            }
             let options = StopOptions::default();
             return match cancel_restart(&mut locked, options)? {
                 Some(ending) => Ok(ending),
@@ -217,6 +225,16 @@ impl Machines {
         self.control(&locked, "pause", Action::Pause, MachineState::Paused)
     }
 
+    /// Resumes a paused or a suspended machine.
+    pub fn resume(&self, id: &Id) -> Result<Machine, Error> {
+        let machine = self.get(*id)?;
+        if machine.state == MachineState::Suspended && machine.pid.is_none() {
+            self.start(id)?;
+            return self.get(*id);
+        }
+        self.unpause(id)
+    }
+
     /// Resumes a paused machine.
     pub fn unpause(&self, id: &Id) -> Result<Machine, Error> {
         let locked = self.lock_machine(*id, None)?;
@@ -242,7 +260,7 @@ impl Machines {
             Err(Error::EndedAndRemoved { .. }) => return Ok(()),
             locked => locked?,
         };
-        if locked.status.is_alive() || locked.is_restarting() {
+        if locked.status.is_alive() || locked.is_restarting() || locked.record.is_suspended() {
             if !force {
                 return Err(Error::Running {
                     name: locked.name(),
@@ -256,7 +274,7 @@ impl Machines {
             if locked.status.is_alive() {
                 self.end(&mut locked, options)?;
             }
-            if locked.record.spec.get().remove_when_ended {
+            if locked.record.spec.get().remove_when_ended && !locked.record.is_suspended() {
                 return Ok(());
             }
         }
@@ -308,6 +326,8 @@ impl Machines {
             Error::NotFound { .. } if start_ended => Error::EndedAndRemoved { id },
             error => error,
         })?;
+        let mut record = record;
+        self.recover(&mut record, &dir);
         let observed = self.observe(&record, &dir);
         let (record, removed) = self.reconcile(record, &observed, &dir);
         if removed {
@@ -355,6 +375,25 @@ impl Machines {
             ending.reason = EndReason::HostDown;
         }
         Ok(self.record_end(locked, ending))
+    }
+
+    /// Removes what was saved of a suspended machine, which has ended then.
+    fn discard(&self, locked: &mut LockedMachine) -> Result<Ending, Error> {
+        let ending = Ending {
+            at: now(),
+            reason: EndReason::Stopped,
+        };
+        if locked.record.spec.get().remove_when_ended {
+            self.remove_directory(locked.record.id)?;
+            return Ok(ending);
+        }
+        if let Some(run) = &mut locked.record.run {
+            run.end = Some(ending.clone());
+        }
+        locked.record.restarts.stopped = true;
+        locked.record.store(&locked.dir)?;
+        fs::remove_tree(&locked.dir.saved())?;
+        Ok(ending)
     }
 
     /// Records how a machine ended.
@@ -546,6 +585,7 @@ fn ending_of_stopped(
         | EndReason::Stopped
         | EndReason::MonitorFailed { .. }
         | EndReason::HostDown
+        | EndReason::Suspended
         | EndReason::Vanished => false,
     };
     if is_stop {

@@ -86,7 +86,8 @@ impl Machines {
         let becomes_ready = |run: &Run| {
             run.end.is_none()
                 && run.monitor.is_alive()
-                && driver.is_some_and(|driver| !driver.events(dir).is_ready())
+                && (run.restoring.is_some()
+                    || driver.is_some_and(|driver| !driver.events(dir).is_ready()))
         };
         // Before it changes the record, the monitor holds the lock and looks at the VMM's program.
         let before = || {

@@ -26,7 +26,9 @@ mod lock;
 mod network;
 mod processes;
 mod restart;
+mod save;
 mod settings;
+mod snapshots;
 mod start;
 mod status;
 mod volumes;
@@ -36,9 +38,12 @@ use error::similar;
 pub use lifecycle::KillSignal;
 pub use restart::BootStart;
 pub(crate) use restart::{own_pending, take_over};
+pub use save::ForkSource;
+pub(crate) use save::Purpose;
 pub use settings::Update;
+pub use snapshots::{Snapshot, UnreadableSnapshot};
 pub use start::StartError;
-pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report};
+pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report, SAVED_AS};
 pub(crate) use status::{Status, reported_ending};
 
 /// The configuration of [`Machines`].
@@ -362,6 +367,7 @@ impl Machines {
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),
             small_board: true,
+            saved: None,
         }))
     }
 
@@ -369,9 +375,16 @@ impl Machines {
     /// machine (any more).
     pub(crate) fn refresh(&self, id: Id) -> Result<Option<Machine>, RecordError> {
         let dir = self.layout.machine(id);
-        let Some(record) = self.load(id)? else {
+        let Some(mut record) = self.load(id)? else {
             return Ok(None);
         };
+        if save::needs_recovery(&record)
+            && let Ok(Some(_lock)) = Lock::try_exclusive(dir.path())
+            && let Ok(present) = Record::load(&dir)
+        {
+            record = present;
+            self.recover(&mut record, &dir);
+        }
         let status = self.observe(&record, &dir);
         self.revive_networks(&record, &status);
         if status.is_consistent() {
@@ -444,7 +457,7 @@ impl Machines {
                     record.starting = None;
                     let _ = record.store(dir);
                 }
-                if record.spec.get().remove_when_ended {
+                if record.spec.get().remove_when_ended && !record.is_suspended() {
                     let removed = self.remove_directory(record.id).is_ok();
                     return (record, removed);
                 }

@@ -62,6 +62,9 @@ pub(crate) const ENVIRONMENT: Inherit = Inherit::Only(&[
     "LLVM_PROFILE_FILE",
 ]);
 
+/// The beginning of a monitor's argument with the name of what it saves.
+pub(crate) const SAVED_AS: &str = "as=";
+
 /// Why a machine could not be started. The monitor reports it to the process that asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", content = "is", rename_all = "snake_case")]
@@ -100,6 +103,12 @@ pub enum StartError {
         why: String,
         /// What to do about it.
         cure: Option<String>,
+    },
+    /// It is suspended, and what was saved of it cannot be restored.
+    #[error("what was saved of it cannot be restored: {why}")]
+    Saved {
+        /// The reason.
+        why: String,
     },
     /// Its kernel command line is not valid.
     #[error("{0}")]
@@ -244,7 +253,7 @@ impl Machines {
             return Err(failed(StartError::NoProc));
         }
         let mut child = self
-            .spawn_monitor("start", *id, Stdio::piped())
+            .spawn_monitor("start", *id, None, Stdio::piped())
             .map_err(|e| failed(StartError::Monitor(e.to_string())))?;
         tracing::debug!(machine = %id, pid = child.id(), "started the monitor");
         let mut text = Vec::new();
@@ -289,6 +298,7 @@ impl Machines {
             StartError::Gone
             | StartError::Alive(_)
             | StartError::Missing { .. }
+            | StartError::Saved { .. }
             | StartError::Port(_)
             | StartError::Network { .. }
             | StartError::NoNetwork { .. }
@@ -310,11 +320,17 @@ impl Machines {
     /// Starts a monitor for what a dead one has left: an orphaned VMM (`adopt`), or a restart that
     /// is due (`restart`).
     pub(crate) fn spawn_keeper(&self, task: &str, id: Id) -> std::io::Result<()> {
-        self.spawn_monitor(task, id, Stdio::null()).map(drop)
+        self.spawn_monitor(task, id, None, Stdio::null()).map(drop)
     }
 
-    /// Starts this program again as a monitor.
-    fn spawn_monitor(&self, task: &str, id: Id, stdout: Stdio) -> std::io::Result<Child> {
+    /// Starts this program again as a monitor; `name` is that of the snapshot it makes.
+    pub(super) fn spawn_monitor(
+        &self,
+        task: &str,
+        id: Id,
+        name: Option<&str>,
+        stdout: Stdio,
+    ) -> std::io::Result<Child> {
         let Some((program, args)) = self.settings.monitor.split_first() else {
             return Err(std::io::Error::other("no monitor is configured"));
         };
@@ -331,6 +347,7 @@ impl Machines {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::null());
+        command.args(name.map(|name| format!("{SAVED_AS}{name}")));
         for (platform, program) in self.settings.drivers.programs() {
             command.arg(format!("{platform}={program}"));
         }

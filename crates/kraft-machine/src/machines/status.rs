@@ -112,7 +112,9 @@ impl Status {
             Self::Restarting | Self::RestartLost => MachineState::Restarting,
             Self::Ended { ending, .. } => state_after(&ending.reason),
             Self::Idle | Self::Starting | Self::StartLost => {
-                let last = record.run.as_ref().and_then(|run| run.end.as_ref());
+                let run = record.run.as_ref();
+                let run = run.map(|run| run.restoring.as_deref().unwrap_or(run));
+                let last = run.and_then(|run| run.end.as_ref());
                 last.map_or(MachineState::Created, |end| state_after(&end.reason))
             }
         }
@@ -146,7 +148,7 @@ impl Machines {
                     Status::RestartLost
                 };
             }
-            return if record.spec.get().remove_when_ended {
+            return if record.spec.get().remove_when_ended && !run.is_suspended() {
                 Status::Ended {
                     ending: ending.clone(),
                     handled: monitor_lives,
@@ -154,6 +156,9 @@ impl Machines {
             } else {
                 Status::Idle
             };
+        }
+        if run.restoring.is_some() && monitor_lives {
+            return Status::Starting;
         }
         match &run.vmm {
             Some(vmm) if vmm.is_alive() => {
@@ -187,6 +192,7 @@ impl Machines {
                         vmm: Some(identity),
                         ports: starting.ports.clone(),
                         end: None,
+                        restoring: None,
                         unknown: Map::new(),
                     }),
                 };

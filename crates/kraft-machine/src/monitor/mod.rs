@@ -30,12 +30,15 @@ use crate::health::Checker;
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
 use crate::machines::{
-    Machines, Report, Settings, StartError, Status, now, reported_ending, take_over,
+    Machines, Purpose, Report, SAVED_AS, Settings, StartError, Status, now, reported_ending,
+    take_over,
 };
 use crate::record::{Ending, Record};
 
 mod ending;
+mod identity;
 mod restart;
+mod restore;
 mod start;
 
 use start::{Cause, Started};
@@ -50,7 +53,8 @@ const COLLECT: Duration = Duration::from_millis(1);
 const RECORD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs as a monitor with the arguments that [`Machines`] adds to [`Settings::monitor`], and returns
-/// the exit code: `start|adopt|restart RUNTIME_DIR ID CONSOLE_LIMIT [PLATFORM=PROGRAM]…`.
+/// the exit code: `start|adopt|restart|suspend|snapshot|fork RUNTIME_DIR ID CONSOLE_LIMIT [as=NAME]
+/// [PLATFORM=PROGRAM]…`.
 ///
 /// A program that starts machines calls this when it is started with its hidden argument:
 ///
@@ -91,11 +95,13 @@ pub fn main_with(registry: Registry, args: impl IntoIterator<Item = OsString>) -
 }
 
 /// What a monitor begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Begin {
     Start,
     Adopt,
     Restart,
+    /// Nothing: this process only saves the machine.
+    Save(Purpose),
 }
 
 struct Task {
@@ -107,10 +113,13 @@ struct Task {
 impl Task {
     fn parse(registry: Registry, args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut args = args.into_iter();
-        let begin = match args.next()?.to_str()? {
+        let mut begin = match args.next()?.to_str()? {
             "start" => Begin::Start,
             "adopt" => Begin::Adopt,
             "restart" => Begin::Restart,
+            "suspend" => Begin::Save(Purpose::Suspend),
+            "snapshot" => Begin::Save(Purpose::Snapshot(String::new())),
+            "fork" => Begin::Save(Purpose::Fork(Id::nil())),
             _ => return None,
         };
         let runtime_dir = PathBuf::from(args.next()?);
@@ -118,6 +127,14 @@ impl Task {
         let console_limit = args.next()?.to_str()?.parse().ok()?;
         let mut drivers = Drivers::from_registry(registry);
         for arg in args {
+            if let Some(name) = arg.to_str()?.strip_prefix(SAVED_AS) {
+                match &mut begin {
+                    Begin::Save(Purpose::Snapshot(given)) => name.clone_into(given),
+                    Begin::Save(Purpose::Fork(id)) => *id = name.parse().ok()?,
+                    _ => return None,
+                }
+                continue;
+            }
             let (platform, program) = arg.to_str()?.split_once('=')?;
             let platform: Platform = platform.parse().ok()?;
             drivers = drivers.with_program(platform, program);
@@ -144,6 +161,7 @@ impl Task {
         let dir = machines.machine_dir(self.id);
         std::env::set_current_dir(dir.path()).map_err(fs::Error::on("enter", dir.path()))?;
         let ended = match self.begin {
+            Begin::Save(purpose) => return save(&machines, self.id, &purpose),
             Begin::Start => start(&machines, self.id, &dir)?,
             Begin::Adopt => adopt(&machines, &dir)?,
             Begin::Restart => {
@@ -204,6 +222,21 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
             Ok(None)
         }
     }
+}
+
+/// Saves the machine and reports the result.
+fn save(machines: &Machines, id: Id, purpose: &Purpose) -> Result<(), Failed> {
+    let stdout = process::take_stdout()?;
+    let saved = machines.save(id, purpose);
+    let error = saved
+        .err()
+        .map(|error| StartError::System(Failed::from(error).0));
+    let report = Report {
+        error,
+        ..Report::default()
+    };
+    report.send(stdout);
+    Ok(())
 }
 
 /// Starts the machine by its restart policy, and waits for the end.
@@ -282,7 +315,8 @@ fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
 /// Adopts an orphaned VMM and waits for its end.
 fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     let lock = Lock::exclusive(dir.path())?;
-    let record = Record::load(dir)?;
+    let mut record = Record::load(dir)?;
+    machines.recover(&mut record, dir);
     let status = machines.observe(&record, dir);
     if status.is_consistent() {
         // Another process was first.

@@ -20,6 +20,7 @@ use kraft_sys::tool;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Map;
 
+use super::restore::{self, Source};
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
 use crate::driver::{BootError, Card, Driver, Launch, ProgramError, Vmm};
@@ -74,7 +75,8 @@ fn try_start(
         _ => e.into(),
     };
     let _lock = Lock::exclusive(dir.path()).map_err(gone)?;
-    let record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
+    let mut record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
+    machines.recover(&mut record, &dir);
     let status = machines.observe(&record, &dir);
     let (mut record, _) = machines.reconcile(record, &status, &dir);
     if status.is_alive() {
@@ -91,6 +93,7 @@ fn try_start(
     let mut start = Start {
         machines,
         dir: &dir,
+        suspended: record.run.clone().filter(Run::is_suspended),
         record,
         me,
         cause,
@@ -107,6 +110,8 @@ struct Start<'a> {
     machines: &'a Machines,
     dir: &'a MachineDir,
     record: Record,
+    /// The last run, if the machine is suspended: this one continues it.
+    suspended: Option<Run>,
     me: Identity,
     cause: Cause,
 }
@@ -114,7 +119,11 @@ struct Start<'a> {
 impl Start<'_> {
     fn run(&mut self, command_line: &mut Option<String>) -> Result<Started, StartError> {
         let spec = self.record.spec.get().clone();
-        check_files(&spec)?;
+        check_files(&spec, self.suspended.is_some())?;
+        let source = match &self.suspended {
+            Some(_) => Some(Source::open(self.dir, &spec)?),
+            None => None,
+        };
         let kernel_line = kernel_line(&spec)?;
         let drivers = &self.machines.settings.drivers;
         let driver = drivers.get(spec.platform)?;
@@ -138,10 +147,11 @@ impl Start<'_> {
                 program: &program,
                 sandbox,
                 small_board,
+                saved: source.as_ref().map(|source| &source.saved),
             };
             let console = self.prepare_files(driver, &spec)?;
             *command_line = loggable(driver, &launch);
-            match self.launch(driver, &launch, &attached) {
+            match self.launch(driver, &launch, &attached, source.as_ref()) {
                 Ok((child, vmm, compactor)) => {
                     return Ok(Started {
                         driver,
@@ -157,11 +167,13 @@ impl Start<'_> {
                     sandbox = false;
                 }
                 Err(StartError::Vmm { .. })
-                    if small_board && driver.refused_small_board(&self.dir.read_vmm_log()) =>
+                    if small_board
+                        && source.is_none()
+                        && driver.refused_small_board(&self.dir.read_vmm_log()) =>
                 {
                     small_board = false;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(restore::refused(error, source.as_ref())),
             }
         }
     }
@@ -172,6 +184,7 @@ impl Start<'_> {
         driver: &'static dyn Driver,
         launch: &Launch<'_>,
         attached: &[Attachment],
+        source: Option<&Source>,
     ) -> Result<(Child, Identity, Compactor), StartError> {
         let spec = launch.spec;
         let opens_cards = driver.capabilities().opens_cards;
@@ -192,6 +205,7 @@ impl Start<'_> {
             vmm: Some(vmm.clone()),
             ports: launch.ports.to_vec(),
             end: None,
+            restoring: self.suspended.clone().map(Box::new),
             unknown: Map::new(),
         });
         // Written while the VMM becomes ready.
@@ -205,8 +219,15 @@ impl Start<'_> {
                 let mut attached = attached.iter();
                 Ok(attached.try_for_each(|it| it.running(&vmm))?)
             })
-            .and_then(|()| self.boot(driver, launch, &mut child, &vmm))
-            .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program));
+            .and_then(|()| match source {
+                Some(_) => Ok(()),
+                None => self.boot(driver, launch, &mut child, &vmm),
+            })
+            .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program))
+            .and_then(|()| match source {
+                Some(source) => self.restore(driver, launch, source, &vmm),
+                None => Ok(()),
+            });
         if let Err(error) = ready {
             let _ = child.kill();
             let _ = child.wait();
@@ -235,6 +256,27 @@ impl Start<'_> {
             BootError::Slow => StartError::Slow { program: program() },
             BootError::System(error) => StartError::System(error.to_string()),
         })
+    }
+
+    /// Restores the guest, and has it continue.
+    fn restore(
+        &mut self,
+        driver: &'static dyn Driver,
+        launch: &Launch<'_>,
+        source: &Source,
+        process: &Identity,
+    ) -> Result<(), StartError> {
+        let dir = self.dir;
+        source.restore(driver, launch, &Vmm { dir, process }, &self.record.name)?;
+        if let Some(run) = &mut self.record.run {
+            run.restoring = None;
+        }
+        self.suspended = None;
+        // If that fails, the next access finds that the guest was resumed.
+        let _ = self.record.store(dir);
+        let _ = self.record.reserve(dir);
+        let _ = fs::remove_tree(&dir.saved());
+        Ok(())
     }
 
     /// Connects the machine to its networks. The first publishes its ports.
@@ -309,6 +351,8 @@ impl Start<'_> {
         fs::remove_file(&dir.events_summary())?;
         health::reset(dir)?;
         match self.cause {
+            // It continues to print where it stopped.
+            _ if self.suspended.is_some() => console::continue_with(&dir.console())?,
             Cause::User => console::prepare(&dir.console())?,
             // The output of the run that failed is what explains it.
             Cause::Policy => console::continue_with(&dir.console())?,
@@ -320,7 +364,13 @@ impl Start<'_> {
         ] {
             fs::truncate(&file, reserved)?;
         }
-        driver.prepare(dir, spec)?;
+        if self.suspended.is_some() {
+            driver.prepare_restore(dir, spec)?;
+        } else {
+            // A start that failed may have left it.
+            fs::remove_tree(&dir.saved())?;
+            driver.prepare(dir, spec)?;
+        }
         // Opened before the VMM is started, which would wait for a reader.
         let limit = self.machines.settings.console_limit;
         Ok(Drain::open(&dir.console(), limit)?)
@@ -419,6 +469,12 @@ impl Start<'_> {
     /// Records that the start failed. The machine has the state it had before, or `failed`.
     fn record_failure(&mut self, error: &StartError) {
         self.record.starting = None;
+        if let Some(suspended) = self.suspended.take() {
+            // What was saved is still there.
+            self.record.run = Some(suspended);
+            let _ = self.record.store(self.dir);
+            return;
+        }
         let vmm_failed = match error {
             StartError::Vmm { .. }
             | StartError::Unusable { .. }
@@ -427,6 +483,7 @@ impl Start<'_> {
             StartError::Gone
             | StartError::Alive(_)
             | StartError::Missing { .. }
+            | StartError::Saved { .. }
             | StartError::Port(_)
             | StartError::Network { .. }
             | StartError::NoNetwork { .. }
@@ -460,6 +517,7 @@ impl Start<'_> {
                 vmm: None,
                 ports: Vec::new(),
                 end: Some(ending),
+                restoring: None,
                 unknown: Map::new(),
             });
         }
@@ -472,8 +530,9 @@ impl Start<'_> {
     }
 }
 
-/// Checks that the files of the machine can be read: the error is better than that of a VMM.
-fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
+/// Checks that the files of the machine can be read: the error is better than that of a VMM. What is
+/// restored has read its root archive.
+fn check_files(spec: &MachineSpec, restored: bool) -> Result<(), StartError> {
     let missing = |what: &str, path: &std::path::Path| {
         let (what, path) = (what.to_owned(), path.to_owned());
         move |e: std::io::Error| StartError::Missing {
@@ -484,7 +543,7 @@ fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
     };
     let open = |path: &std::path::Path| fs::open_file(path).map(drop).map_err(std::io::Error::from);
     open(&spec.kernel).map_err(missing("kernel", &spec.kernel))?;
-    if let Some(initrd) = &spec.initrd {
+    if let Some(initrd) = spec.initrd.as_ref().filter(|_| !restored) {
         open(initrd).map_err(missing("root archive", initrd))?;
     }
     for volume in &spec.volumes {
@@ -551,10 +610,7 @@ fn loggable(driver: &dyn Driver, launch: &Launch<'_>) -> Option<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kraft_core::arch::Arch;
-    use kraft_core::kernel::{BootProtocol, Guest};
-    use kraft_core::machine::Acceleration;
-    use kraft_core::platform::Platform;
+    use kraft_core::kernel::BootProtocol;
 
     use super::*;
     use crate::driver::qemu::Qemu;
@@ -564,29 +620,10 @@ mod tests {
         let secret = "hunter2 with blanks";
         for boot in [BootProtocol::Multiboot, BootProtocol::LinuxBzImage] {
             let spec = MachineSpec {
-                name: None,
-                arch: Arch::X86_64,
-                platform: Platform::Qemu,
-                origin: String::new(),
-                kernel: "/k".into(),
                 boot,
-                guest: Guest::default(),
-                initrd: None,
-                mounts_initrd: false,
-                kernel_args: Vec::new(),
                 args: vec!["it's".to_owned()],
                 env: BTreeMap::from([("TOKEN".to_owned(), secret.to_owned())]),
-                labels: BTreeMap::new(),
-                memory: 64 << 20,
-                cpus: 1,
-                ports: Vec::new(),
-                networks: Vec::new(),
-                volumes: Vec::new(),
-                acceleration: Acceleration::Tcg,
-                remove_when_ended: false,
-                lifecycle: kraft_core::lifecycle::Lifecycle::default(),
-                stdin: false,
-                tty: false,
+                ..crate::testing::spec()
             };
             let program = ["qemu".to_owned()];
             let shown = |spec: &MachineSpec| {
@@ -602,6 +639,7 @@ mod tests {
                         program: &program,
                         sandbox: false,
                         small_board: false,
+                        saved: None,
                     },
                 )
             };

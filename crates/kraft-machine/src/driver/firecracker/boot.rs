@@ -184,6 +184,7 @@ mod tests {
             program: &program,
             sandbox: false,
             small_board: false,
+            saved: None,
         };
         let shown: Vec<String> = requests(&launch)
             .iter()

@@ -20,7 +20,8 @@ use kraft_core::quantity::MIB;
 
 use super::microvm;
 use super::program::FAST_FIRMWARE;
-use crate::driver::Launch;
+use super::saved::block;
+use crate::driver::{Launch, Saved};
 use crate::id::Id;
 
 /// Returns QEMU's command line, its program first. `loader` is for kernels that are built for
@@ -44,9 +45,15 @@ pub(super) fn argv(
     if launch.sandbox {
         line.option("-sandbox", SANDBOX);
     }
-    let small = has_small_board(launch, fast_firmware);
-    processor(&mut line, spec, small);
+    let small = match launch.saved {
+        Some(saved) => saved.conditions.board.starts_with("microvm"),
+        None => has_small_board(launch, fast_firmware),
+    };
+    processor(&mut line, spec, small, launch.saved);
     line.option("-m", format!("size={}M", spec.memory / MIB));
+    if let Some(saved) = launch.saved {
+        restored_memory(&mut line, spec, saved);
+    }
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
     channels(&mut line, launch.events);
@@ -75,7 +82,8 @@ pub(super) fn argv(
         line.option("-bios", FAST_FIRMWARE);
     }
     line.option("-kernel", "kernel");
-    if spec.initrd.is_some() {
+    // A guest that is restored has read it.
+    if spec.initrd.is_some() && launch.saved.is_none() {
         line.option("-initrd", "initrd");
     }
     if !launch.kernel_line.is_empty() {
@@ -162,7 +170,7 @@ pub(super) fn refused_small_board(log: &str) -> bool {
 }
 
 /// The board, the processor and how instructions are executed.
-fn processor(line: &mut Line, spec: &MachineSpec, small: bool) {
+fn processor(line: &mut Line, spec: &MachineSpec, small: bool, saved: Option<&Saved>) {
     let board = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) if spec.boot == BootProtocol::Linux64 => {
             microvm::KVM_BOARD
@@ -184,11 +192,23 @@ fn processor(line: &mut Line, spec: &MachineSpec, small: bool) {
     };
     // The built-in runtime reads no ACPI tables: neither QEMU nor the firmware has to make any.
     let without_acpi = spec.guest == Guest::Runtime && spec.arch == Arch::X86_64;
-    let more = if without_acpi { ",acpi=off" } else { "" };
-    let machine = format!("{board}{more}");
+    let acpi = if without_acpi { ",acpi=off" } else { "" };
+    let machine = if small {
+        microvm::TCG_BOARD.to_owned()
+    } else {
+        format!("{board}{acpi}")
+    };
     line.option(
         "-machine",
-        if small { microvm::TCG_BOARD } else { &machine },
+        match saved {
+            None => machine,
+            Some(saved) => {
+                // The same version of the board, which newer versions of QEMU have as well.
+                let (_, options) = machine.split_once(',').unwrap_or_default();
+                let version = &saved.conditions.board;
+                format!("{version},{options},memory-backend={}", block(version))
+            }
+        },
     );
     line.option("-cpu", cpu);
     if spec.boot == BootProtocol::Linux64 {
@@ -201,6 +221,19 @@ fn processor(line: &mut Line, spec: &MachineSpec, small: bool) {
         // numbers there, also when it crashes.
         line.option("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
     }
+}
+
+/// The memory of a guest that is restored: a file that is mapped privately, under the name that it
+/// has without one.
+fn restored_memory(line: &mut Line, spec: &MachineSpec, saved: &Saved) {
+    let (id, size) = (block(&saved.conditions.board), spec.memory / MIB);
+    let mut object = OsString::from(format!(
+        "memory-backend-file,id={id},size={size}M,share=off,\
+         x-use-canonical-path-for-ramblock-id=off,mem-path="
+    ));
+    object.push(escaped(&saved.dir.join(Saved::MEMORY)));
+    line.option("-object", object);
+    line.option("-incoming", "defer");
 }
 
 /// What QEMU's sandbox denies: obsolete system calls, other privileges, other programs, priorities.
@@ -280,13 +313,50 @@ fn user_network(line: &mut Line, bus: Bus, id: Id, ports: &[PortMapping]) {
         );
     }
     line.option("-netdev", netdev);
-    let [a, b, _] = id.salt();
-    // The prefix is KraftKit's.
     let (card, no_rom) = (bus.device("net"), bus.no_rom());
     line.option(
         "-device",
-        format!("{card},netdev=net0,mac=02:b0:b0:{a:02x}:{b:02x}:01{no_rom}"),
+        format!("{card},netdev=net0,mac={}{no_rom}", id.card()),
     );
+}
+
+/// A command line that QEMU was started with.
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    /// Takes the arguments of a process.
+    pub(super) fn of(argv: Vec<Vec<u8>>) -> Self {
+        let text = |word: Vec<u8>| String::from_utf8_lossy(&word).into_owned();
+        Self(argv.into_iter().map(text).collect())
+    }
+
+    /// Returns the values of an option.
+    fn values<'a>(&'a self, option: &'static str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.0.windows(2);
+        pairs.filter_map(move |pair| match pair {
+            [name, value] => (name == option).then_some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Returns the last value of an option, which counts.
+    pub(super) fn value(&self, option: &'static str) -> Option<&str> {
+        self.values(option).last()
+    }
+
+    /// Returns the kinds of the devices and of what they are connected to, in order, and the
+    /// firmware.
+    pub(super) fn devices(&self) -> Vec<String> {
+        let kind = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
+        let netdevs = self
+            .values("-netdev")
+            .map(|value| format!("netdev {}", kind(value)));
+        let devices = self.values("-device").map(kind);
+        let firmware = self
+            .values("-bios")
+            .map(|value| format!("firmware {value}"));
+        netdevs.chain(devices).chain(firmware).collect()
+    }
 }
 
 /// Doubles the commas of a path, as QEMU's option parser requires.
@@ -303,38 +373,16 @@ fn escaped(path: &Path) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use kraft_core::platform::Platform;
     use kraft_core::port::Protocol;
 
     use super::*;
+    use crate::driver::Conditions;
 
     fn spec(arch: Arch, boot: BootProtocol) -> MachineSpec {
         MachineSpec {
-            name: None,
             arch,
-            platform: Platform::Qemu,
-            origin: "kernel://k".to_owned(),
-            kernel: "/somewhere/k, k".into(),
             boot,
-            guest: Guest::default(),
-            initrd: None,
-            mounts_initrd: false,
-            kernel_args: Vec::new(),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            memory: 64 * MIB,
-            cpus: 1,
-            ports: Vec::new(),
-            networks: Vec::new(),
-            volumes: Vec::new(),
-            acceleration: Acceleration::Tcg,
-            remove_when_ended: false,
-            lifecycle: kraft_core::lifecycle::Lifecycle::default(),
-            stdin: false,
-            tty: false,
+            ..crate::testing::spec()
         }
     }
 
@@ -350,6 +398,7 @@ mod tests {
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
             small_board: spec.boot == BootProtocol::Pvh,
+            saved: None,
         };
         let words = argv(&launch, fast_firmware, None);
         let mut text = String::new();
@@ -529,6 +578,66 @@ mod tests {
         -netdev tap,id=net1,fd=4
         -device virtio-net-pci,netdev=net1,mac=02:b0:b0:00:00:05,romfile=
         ");
+    }
+
+    #[test]
+    fn a_restored_machine_has_its_memory_in_a_file_and_the_same_board() {
+        let mut spec = spec(Arch::X86_64, BootProtocol::Pvh);
+        spec.guest = Guest::Runtime;
+        spec.initrd = Some("/root.cpio".into());
+        let saved = Saved {
+            dir: "saved".into(),
+            conditions: Conditions {
+                vmm: "QEMU 10.0.2".to_owned(),
+                board: "pc-i440fx-10.0".to_owned(),
+                cpu: "max".to_owned(),
+                acceleration: Acceleration::Tcg,
+                devices: Vec::new(),
+                memory: spec.memory,
+            },
+        };
+        let launch = Launch {
+            id: Id::nil(),
+            spec: &spec,
+            kernel_line: "",
+            events: "events",
+            ports: &kraft_core::port::parse("8080:80").unwrap(),
+            cards: &[],
+            program: &["qemu".to_owned()],
+            sandbox: false,
+            small_board: true,
+            saved: Some(&saved),
+        };
+        let words = argv(&launch, true, None);
+        let words = words.into_iter().map(OsString::into_encoded_bytes);
+        let words = Words::of(words.collect());
+        let shown: Vec<String> = ["-machine", "-object", "-incoming", "-initrd"]
+            .map(|option| format!("{option} {:?}", words.value(option)))
+            .to_vec();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        -machine Some("pc-i440fx-10.0,accel=tcg,acpi=off,memory-backend=pc.ram")
+        -object Some("memory-backend-file,id=pc.ram,size=64M,share=off,x-use-canonical-path-for-ramblock-id=off,mem-path=saved/memory")
+        -incoming Some("defer")
+        -initrd None
+        "#);
+        assert_eq!(
+            words.devices(),
+            [
+                "netdev user",
+                "pvpanic",
+                "isa-debug-exit",
+                "virtio-net-pci",
+                "firmware qboot.rom"
+            ]
+        );
+        assert!(is_vmm(
+            &words
+                .0
+                .iter()
+                .map(|w| w.clone().into_bytes())
+                .collect::<Vec<_>>(),
+            Id::nil()
+        ));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn query_state(dir: &MachineDir, limit: Duration) -> Option<MachineSt
     }
 }
 
-fn connect(dir: &MachineDir, limit: Duration) -> Result<Qmp, QmpError> {
+pub(super) fn connect(dir: &MachineDir, limit: Duration) -> Result<Qmp, QmpError> {
     let open = File::open(dir.path())?;
     Qmp::connect(&short_path(&open).join("control.sock"), limit)
 }

@@ -21,6 +21,9 @@ use crate::event_log::{EventLog, StateChange, VmmEvent};
 /// once ends when events are written.
 pub(super) const HANDSHAKE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"cont\"}\n";
 
+/// As [`HANDSHAKE`], for a guest that is restored first: it is resumed later.
+pub(super) const HANDSHAKE_PAUSED: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n";
+
 #[derive(Deserialize)]
 struct Line {
     event: Option<String>,

@@ -19,8 +19,8 @@ use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 
 use crate::driver::{
-    Action, Capabilities, ControlError, Driver, Exited, Installed, Launch, Origin, ProgramError,
-    Vmm,
+    Action, Capabilities, Conditions, ControlError, Driver, Exited, Installed, Launch, Origin,
+    ProgramError, SavedError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -36,6 +36,8 @@ mod microvm;
 mod probe;
 mod program;
 mod qmp;
+mod saved;
+mod stream;
 
 /// The driver for QEMU.
 #[derive(Clone, Copy, Debug)]
@@ -83,14 +85,25 @@ impl Driver for Qemu {
     }
 
     fn prepare(&self, dir: &MachineDir, spec: &MachineSpec) -> Result<(), fs::Error> {
-        fs::remove_file(&dir.control())?;
-        fs::overwrite(&dir.events_input(), events::HANDSHAKE)?;
-        // Links, so that neither QEMU nor the guest gets a path with commas or blanks.
-        fs::replace_link(&dir.kernel(), &spec.kernel)?;
-        if let Some(initrd) = &spec.initrd {
-            fs::replace_link(&dir.initrd(), initrd)?;
-        }
-        microvm::prepare(dir, spec)
+        prepare(dir, spec, events::HANDSHAKE)
+    }
+
+    fn prepare_restore(&self, dir: &MachineDir, spec: &MachineSpec) -> Result<(), fs::Error> {
+        prepare(dir, spec, events::HANDSHAKE_PAUSED)
+    }
+
+    fn save(&self, vmm: &Vmm<'_>, to: &Path, limit: Duration) -> Result<Conditions, SavedError> {
+        saved::save(vmm, to, limit)
+    }
+
+    fn restore(
+        &self,
+        vmm: &Vmm<'_>,
+        launch: &Launch<'_>,
+        state: &[u8],
+        limit: Duration,
+    ) -> Result<(), SavedError> {
+        saved::restore(vmm, launch, state, limit)
     }
 
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString> {
@@ -141,4 +154,16 @@ impl Driver for Qemu {
     fn guest_output(&self, arch: Arch, first: &[u8], complete: bool) -> Option<usize> {
         firmware::guest_output(arch, first, complete)
     }
+}
+
+/// Writes the files that QEMU reads.
+fn prepare(dir: &MachineDir, spec: &MachineSpec, handshake: &[u8]) -> Result<(), fs::Error> {
+    fs::remove_file(&dir.control())?;
+    fs::overwrite(&dir.events_input(), handshake)?;
+    // Links, so that neither QEMU nor the guest gets a path with commas or blanks.
+    fs::replace_link(&dir.kernel(), &spec.kernel)?;
+    if let Some(initrd) = &spec.initrd {
+        fs::replace_link(&dir.initrd(), initrd)?;
+    }
+    microvm::prepare(dir, spec)
 }

@@ -65,6 +65,8 @@ pub(super) struct Qmp {
 #[derive(Serialize)]
 struct Command<'a> {
     execute: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a Value>,
     id: u64,
 }
 
@@ -117,6 +119,19 @@ impl Qmp {
 
     /// Executes a command and returns its answer.
     pub(super) fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
+        self.send(command, None)
+    }
+
+    /// Executes a command with arguments and returns its answer.
+    pub(super) fn execute_with(
+        &mut self,
+        command: &str,
+        arguments: &Value,
+    ) -> Result<Value, QmpError> {
+        self.send(command, Some(arguments))
+    }
+
+    fn send(&mut self, command: &str, arguments: Option<&Value>) -> Result<Value, QmpError> {
         let deadline = Instant::now() + self.limit;
         self.last_id += 1;
         let id = self.last_id;
@@ -124,6 +139,7 @@ impl Qmp {
         // INVARIANT: a name and a number can always be serialised.
         let mut line = serde_json::to_vec(&Command {
             execute: command,
+            arguments,
             id,
         })
         .unwrap_or_default();
@@ -158,6 +174,22 @@ impl Qmp {
             Some(status) => Ok(status.to_owned()),
             None => Err(QmpError::Invalid("a status is missing".to_owned())),
         }
+    }
+
+    /// Returns QEMU's name and version: `QEMU 10.0.2 (Debian 1:10.0.2+ds-2)`.
+    pub(super) fn version(&mut self) -> Result<String, QmpError> {
+        let answer = self.execute("query-version")?;
+        let number = |part: &str| answer.get("qemu")?.get(part)?.as_u64();
+        let (Some(major), Some(minor), Some(micro)) =
+            (number("major"), number("minor"), number("micro"))
+        else {
+            return Err(QmpError::Invalid("a version is missing".to_owned()));
+        };
+        let package = answer.get("package").and_then(Value::as_str);
+        let package = package.map_or_else(String::new, |text| format!(" {}", text.trim()));
+        Ok(format!("QEMU {major}.{minor}.{micro}{package}")
+            .trim_end()
+            .to_owned())
     }
 
     /// Receives the next message.
