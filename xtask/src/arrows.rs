@@ -49,6 +49,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-core",
             "kraft-kconfig",
             "kraft-sys",
+            "kraft-archive",
             "kraft-http",
             "kraft-build",
             "kraft-buildkit",

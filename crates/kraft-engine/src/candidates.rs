@@ -89,6 +89,13 @@ pub fn volumes(ctx: &Context) -> Vec<Candidate> {
         .collect()
 }
 
+/// Returns the snapshots.
+pub fn snapshots(ctx: &Context) -> Vec<Candidate> {
+    let names = machine::existing(ctx).snapshot_names().unwrap_or_default();
+    let names = names.into_iter();
+    names.map(|name| Candidate::new(name, "snapshot")).collect()
+}
+
 /// Returns images as users type them: those of the default registry without it, unless it is begun.
 /// With `listed`, those that registries listed the last time, too.
 pub fn images(ctx: &Context, begun: &str, listed: bool) -> Vec<Candidate> {

@@ -95,6 +95,8 @@ pub mod run_target;
 pub mod runtime;
 pub mod service;
 pub mod settings;
+pub mod snapshot_archive;
+pub mod snapshots;
 pub mod sources;
 #[cfg(test)]
 mod testing;

@@ -122,6 +122,7 @@ pub fn how_it_ended(reason: &EndReason) -> String {
         EndReason::Exited { code } => format!("exited with status {code}"),
         EndReason::Crashed { what } => format!("crashed: {what}"),
         EndReason::Stopped => "was stopped".to_owned(),
+        EndReason::Suspended => "was suspended".to_owned(),
         EndReason::Killed { signal: Some(9) } => "was killed (SIGKILL)".to_owned(),
         EndReason::Killed {
             signal: Some(signal),

@@ -233,7 +233,7 @@ pub fn start_one(ctx: &Context, machines: &Machines, member: &Member) -> Result<
     match machine.state {
         MachineState::Running | MachineState::Restarting | MachineState::Unknown => {}
         MachineState::Paused | MachineState::Suspended => {
-            machines.unpause(&machine.id)?;
+            machines.resume(&machine.id)?;
         }
         MachineState::Created
         | MachineState::Failed

@@ -263,6 +263,16 @@ pub fn remove_unused(ctx: &Context, machines: &Machines) {
             Listed::Unreadable(_) => return,
         }
     }
+    let Ok(snapshots) = machines.snapshots() else {
+        return;
+    };
+    for snapshot in snapshots {
+        match snapshot {
+            Ok(snapshot) => used.extend(snapshot.saved.spec.initrd),
+            // It may use any of the files.
+            Err(_) => return,
+        }
+    }
     for entry in entries.flatten() {
         let path = entry.path();
         if !used.iter().any(|file| file.starts_with(&path)) {

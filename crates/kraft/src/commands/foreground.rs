@@ -163,7 +163,7 @@ fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
 /// Returns the failure of a machine that did not end normally.
 fn judge(name: &str, reason: &EndReason) -> Result<(), Failure> {
     match reason {
-        EndReason::PoweredOff | EndReason::Stopped => Ok(()),
+        EndReason::PoweredOff | EndReason::Stopped | EndReason::Suspended => Ok(()),
         EndReason::Exited { code } => Err(Failure::reported(Kind::Guest(*code))),
         EndReason::Crashed { .. }
         | EndReason::Killed { .. }

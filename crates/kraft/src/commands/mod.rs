@@ -20,6 +20,7 @@ mod events;
 mod exec;
 mod fetch;
 mod foreground;
+mod fork;
 mod init;
 mod inspect;
 mod kconfig;
@@ -41,16 +42,19 @@ mod ps;
 mod remove;
 mod rename;
 mod restart;
+mod resume;
 mod rootfs;
 pub(crate) mod run;
 mod schema;
 mod service;
 mod set;
 mod size;
+mod snapshot;
 mod start;
 mod stats;
 mod stop;
 mod store;
+mod suspend;
 mod tally;
 mod top;
 mod unpause;
@@ -105,6 +109,10 @@ pub(crate) enum Command {
     Kill(kill::Args),
     Pause(pause::Args),
     Unpause(unpause::Args),
+    Suspend(suspend::Args),
+    Resume(resume::Args),
+    Snapshot(snapshot::Args),
+    Fork(fork::Args),
     Wait(wait::Args),
     Inspect(inspect::Args),
     Port(port::Args),
@@ -147,8 +155,8 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Local runtime commands",
         &[
             "run", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart", "kill",
-            "pause", "unpause", "wait", "inspect", "port", "rename", "cp", "exec", "events",
-            "remove", "service", "net", "vol",
+            "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect", "port",
+            "rename", "cp", "exec", "events", "remove", "service", "net", "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -212,6 +220,10 @@ impl Command {
             | Self::Service(_)
             | Self::Pause(_)
             | Self::Unpause(_)
+            | Self::Suspend(_)
+            | Self::Resume(_)
+            | Self::Snapshot(_)
+            | Self::Fork(_)
             | Self::Wait(_)
             | Self::Inspect(_)
             | Self::Net(_)
@@ -244,6 +256,10 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Service(args) => service::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
         Command::Unpause(args) => unpause::exec(app, &args),
+        Command::Suspend(args) => suspend::exec(app, &args),
+        Command::Resume(args) => resume::exec(app, &args),
+        Command::Snapshot(args) => snapshot::exec(app, &args),
+        Command::Fork(args) => fork::exec(app, &args),
         Command::Wait(args) => wait::exec(app, &args),
         Command::Inspect(args) => inspect::exec(app, &args),
         Command::Net(args) => net::exec(app, &args),

@@ -27,8 +27,9 @@ use kraft_engine::interrupt::Interrupt;
 use kraft_engine::obtain::Pull;
 use kraft_engine::run;
 use kraft_engine::run_target::{self, RunTargetArgs};
-use kraft_engine::{arguments, machines};
-use kraft_machine::LogsOptions;
+use kraft_engine::snapshots::{self, Changes};
+use kraft_engine::{arguments, machines, rootfs};
+use kraft_machine::{LogsOptions, Machine, Machines};
 
 /// Run a unikernel
 ///
@@ -64,6 +65,7 @@ Examples:
   kraft run --detach --name web ./kernel
   kraft run -it ./image /bin/sh
   kraft run --network web:172.23.0.5 --port 8080:80 ./kernel
+  kraft run --snapshot ready --port 8081:80
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
@@ -152,6 +154,17 @@ pub(crate) struct Args {
     )]
     detach_keys: DetachKeys,
 
+    /// Continue from this snapshot instead of booting: with its memory, kernel and arguments
+    #[arg(
+        long,
+        value_name = "SNAPSHOT",
+        conflicts_with_all = [
+            "subject", "env", "env_file", "volume", "network", "rootfs", "kernel_arg", "runtime",
+            "target", "kraftfile", "cpus", "dry_run",
+        ]
+    )]
+    snapshot: Option<String>,
+
     /// Run in the background and print the name of the machine
     #[arg(short, long)]
     detach: bool,
@@ -219,6 +232,9 @@ enum Output {
 }
 
 pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
+    if let Some(name) = &args.snapshot {
+        return from_snapshot(app, &args, name);
+    }
     let target = RunTargetArgs {
         first: args.subject.as_deref(),
         kraftfile: args.kraftfile.as_deref(),
@@ -253,6 +269,42 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let unloadable = new.unloadable.take();
     let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
     let (machines, machine) = new.create()?;
+    let outcome = start(app, &args, &machines, machine, interrupt);
+    // Such a kernel powers off as if its program had succeeded.
+    match unloadable.filter(|_| outcome.is_ok() && !args.no_start && !args.detach) {
+        Some(program) => Err(Failure::new(
+            Kind::Crashed,
+            format!("cannot start `{program}`: see the warning before the boot"),
+        )),
+        None => outcome,
+    }
+}
+
+/// Creates a machine that continues from a snapshot, and starts it.
+fn from_snapshot(app: &App, args: &Args, name: &str) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let _files = rootfs::for_machine(app, &machines)?;
+    let snapshot = machines.snapshot(name)?;
+    let ports = ports(args)?;
+    let changes = Changes {
+        name: args.name.clone(),
+        ports: (!ports.is_empty()).then_some(ports),
+        remove_when_ended: args.rm,
+    };
+    let spec = snapshots::spec(&snapshot.saved.spec, &changes);
+    let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
+    let machine = machines.create_from(&snapshot.dir, &spec)?;
+    start(app, args, &machines, machine, interrupt)
+}
+
+/// Starts a machine that was just created, and follows it until it ends unless it is detached.
+fn start(
+    app: &App,
+    args: &Args,
+    machines: &Machines,
+    machine: Machine,
+    interrupt: Option<Interrupt>,
+) -> Result<(), Failure> {
     if args.no_start {
         return app.ui.line(&machine.name);
     }
@@ -270,25 +322,26 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         name: machine.name,
         watch,
     };
-    let outcome = if args.interactive {
+    if args.interactive {
         let connection = Connection {
             tty: args.tty,
-            keys: args.detach_keys,
+            keys: args.detach_keys.clone(),
             logs: LogsOptions::default(),
             stops: true,
         };
-        foreground::connect(app, &machines, &started, connection, &interrupt)
+        foreground::connect(app, machines, &started, connection, &interrupt)
     } else {
-        foreground::run(app, &machines, &[started], false, &interrupt)
-    };
-    // Such a kernel powers off as if its program had succeeded.
-    match unloadable.filter(|_| outcome.is_ok()) {
-        Some(program) => Err(Failure::new(
-            Kind::Crashed,
-            format!("cannot start `{program}`: see the warning before the boot"),
-        )),
-        None => outcome,
+        foreground::run(app, machines, &[started], false, &interrupt)
     }
+}
+
+/// Parses the ports.
+fn ports(args: &Args) -> Result<Vec<PortMapping>, Failure> {
+    let mut ports: Vec<PortMapping> = Vec::new();
+    for port in &args.port {
+        ports.extend(kraft_core::port::parse(port).map_err(Failure::usage)?);
+    }
+    Ok(ports)
 }
 
 /// Parses the flags.
@@ -297,17 +350,13 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         .words
         .iter()
         .map(|word| arguments::text(word, "an argument"));
-    let mut ports: Vec<PortMapping> = Vec::new();
-    for port in &args.port {
-        ports.extend(kraft_core::port::parse(port).map_err(Failure::usage)?);
-    }
     Ok(RunRequest {
         name: args.name.clone(),
         platform: args.plat.0,
         arch: args.arch,
         memory: Some(quantity::parse(&args.memory).map_err(Failure::usage)?),
         cpus: args.cpus,
-        ports,
+        ports: ports(args)?,
         networks: interfaces(args)?,
         volumes: args
             .volume

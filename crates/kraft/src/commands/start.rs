@@ -9,11 +9,12 @@ use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
+use kraft_machine::StopOptions;
 
 /// Start machines
 ///
-/// Start machines that were created or have ended, resume paused ones, and print their consoles
-/// until they end. Ctrl-C stops them.
+/// Start machines that were created or have ended, resume paused and suspended ones, and print their
+/// consoles until they end. Ctrl-C stops them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,6 +36,10 @@ pub(crate) struct Args {
     /// Remove the machines when they end
     #[arg(long, conflicts_with = "detach")]
     rm: bool,
+
+    /// Boot suspended machines instead of continuing them: what was saved of them is removed
+    #[arg(long)]
+    cold: bool,
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -46,8 +51,12 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         can_start(machine.state)
     })? {
         let done = chosen.and_then(|machine| {
+            let is_saved = machine.state == MachineState::Suspended && machine.pid.is_none();
+            if is_saved && args.cold {
+                machines.stop(&machine.id, StopOptions::default())?;
+            }
             let watch = match machine.state {
-                MachineState::Paused | MachineState::Suspended => {
+                MachineState::Paused | MachineState::Suspended if !is_saved => {
                     machines.unpause(&machine.id)?;
                     machines.watch(&machine.id)?
                 }
@@ -56,6 +65,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 | MachineState::Failed
                 | MachineState::Restarting
                 | MachineState::Running
+                | MachineState::Paused
+                | MachineState::Suspended
                 | MachineState::Exited
                 | MachineState::Errored => machines.start_unless(&machine.id, || {
                     interrupt.as_ref().is_some_and(Interrupt::is_cancelled)

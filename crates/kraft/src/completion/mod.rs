@@ -91,6 +91,8 @@ pub(crate) enum Names {
     Hosts,
     /// Named volumes.
     Volumes,
+    /// Snapshots.
+    Snapshots,
 }
 
 /// Looks names up; the second argument is the text that they begin with.
@@ -130,6 +132,7 @@ impl Names {
             "LIBRARY" if within(&["lib", "remove"]) => Self::Libraries,
             "HOST" if within(&["logout"]) => Self::Hosts,
             "VOLUME" if within(&["vol"]) => Self::Volumes,
+            "SNAPSHOT" => Self::Snapshots,
             _ => return None,
         })
     }

@@ -42,7 +42,7 @@ impl From<kraft_machine::Error> for Failure {
             error => error,
         };
         let kind = match &error {
-            Error::NotFound { .. } => Kind::NotFound,
+            Error::NotFound { .. } | Error::NoSnapshot { .. } => Kind::NotFound,
             Error::Ambiguous { .. } | Error::MachineNameError(_) => Kind::Usage,
             Error::Start {
                 source:
@@ -89,6 +89,17 @@ impl From<kraft_machine::Error> for Failure {
                 ..
             } => cure.clone(),
             Error::Start {
+                name,
+                source: StartError::Saved { .. },
+                ..
+            } => Some(format!(
+                "`kraft start --cold {name}` removes what was saved and boots the machine"
+            )),
+            Error::AlreadySuspended { name } => Some(format!("`kraft resume {name}` continues it")),
+            Error::SnapshotTaken { name } => Some(format!(
+                "choose another name, or remove it: `kraft snapshot rm {name}`"
+            )),
+            Error::Start {
                 source: StartError::NoProc,
                 ..
             } => Some("mount it: `mount -t proc proc /proc`".to_owned()),
@@ -104,6 +115,18 @@ impl From<kraft_machine::Error> for Failure {
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
+        }
+    }
+}
+
+impl From<kraft_engine::snapshot_archive::Error> for Failure {
+    fn from(error: kraft_engine::snapshot_archive::Error) -> Self {
+        use kraft_engine::snapshot_archive::Error;
+
+        match error {
+            Error::Machines(error) => error.into(),
+            Error::File(error) => error.into(),
+            Error::Archive { .. } | Error::Invalid { .. } => Self::new(Kind::Failed, error),
         }
     }
 }

@@ -75,6 +75,7 @@ fn find(ctx: &Context, names: &Names, current: &str) -> Option<Vec<Candidate>> {
             .collect(),
         Names::Libraries => candidates::libraries(ctx, None),
         Names::Volumes => candidates::volumes(ctx),
+        Names::Snapshots => candidates::snapshots(ctx),
         Names::Hosts => {
             let hosts = ctx.settings.credentials.iter();
             let mut hosts: Vec<&str> = hosts.map(|(host, _, _)| host.as_str()).collect();
@@ -99,9 +100,13 @@ fn fits(command: &str, state: MachineState) -> bool {
     match command {
         "pause" => matches!(state, Running | Restarting),
         "top" => matches!(state, Running | Paused | Suspended),
-        "unpause" => matches!(state, Paused | Suspended),
+        "unpause" | "resume" => matches!(state, Paused | Suspended),
+        "suspend" => matches!(state, Running | Paused),
         "stop" => matches!(state, Running | Paused | Suspended | Restarting),
-        "start" => matches!(state, Created | Exited | Errored | Failed | Paused),
+        "start" => matches!(
+            state,
+            Created | Exited | Errored | Failed | Paused | Suspended
+        ),
         _ => state != Unknown || command == "remove",
     }
 }
