@@ -19,6 +19,7 @@ mod recovery;
 mod restart;
 mod runtime;
 mod secrets;
+mod snapshots;
 mod stats;
 mod terminal;
 mod volumes;

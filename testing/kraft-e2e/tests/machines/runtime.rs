@@ -46,7 +46,7 @@ int main(void) {
 "#;
 
 /// Compiles a program; `None` (and said so) if that, or the runtime, is not here.
-fn program(
+pub(crate) fn program(
     bench: &Bench,
     compiler: &str,
     flags: &[&str],
@@ -123,7 +123,7 @@ fn a_program_for_arm64_runs_on_the_kernel_for_arm64() {
 }
 
 /// Requests a path of the server; `None` if it does not answer.
-fn get(port: u16, path: &str) -> Option<String> {
+pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();

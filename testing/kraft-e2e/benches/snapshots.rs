@@ -1,0 +1,351 @@
+//! How long it takes from `kraft` to the first answer of a server in a machine: booted, restored by
+//! kraft, and restored by a bare QEMU; and how long twenty copies take.
+//!
+//! `cargo bench -p kraft-e2e --bench snapshots` prints medians of `ROUNDS=20` and their ratios, without
+//! KVM. Needed are gcc, the built-in runtime (`make runtime`), and for the other rows nginx, Python
+//! and Node of this host, and a `KRAFT_UNIKRAFT_SERVER=IMAGE`, a Unikraft image that answers HTTP on
+//! port 8080. What is missing is left out.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kraft_e2e::harness::{Bench, has_builtin_runtime, skip};
+use kraft_e2e::linux::add_host_program;
+use kraft_e2e::registry::free_port;
+use serde_json::{Value, json};
+
+/// A server in a machine.
+struct Server {
+    name: &'static str,
+    /// What `kraft run` gets after its flags.
+    target: Vec<String>,
+    memory: &'static str,
+    port: u16,
+}
+
+fn main() {
+    if !has_builtin_runtime() {
+        return skip("the built-in runtime is not built: make runtime");
+    }
+    let bench = Bench::new()
+        .env("KRAFTKIT_OFFLINE", "true")
+        .env("KRAFTKIT_BUILDER", "kraft");
+    let rounds = std::env::var("ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let rounds = rounds.unwrap_or(20);
+    println!(
+        "{:<12} {:>9} {:>9} {:>9} {:>7} {:>9} {:>10}",
+        "server", "cold ms", "kraft ms", "QEMU ms", "ratio", "save ms", "disk KiB"
+    );
+    for server in servers(&bench) {
+        measure(&bench, &server, rounds);
+    }
+}
+
+fn servers(bench: &Bench) -> Vec<Server> {
+    let mut servers = Vec::new();
+    let mut add = |name, memory, programs: &[&str], files: &[(&str, &str)], command: &[&str]| {
+        let found: Option<Vec<PathBuf>> = programs.iter().map(|name| locate(name)).collect();
+        match found {
+            Some(programs) => servers.push(Server {
+                name,
+                target: vec![project(bench, name, &programs, files, command)],
+                memory,
+                port: 8080,
+            }),
+            None => skip(&format!("{name} is not installed")),
+        }
+    };
+    let nginx = "user root root;\ndaemon off;\nmaster_process off;\nerror_log stderr;\npid /nginx.pid;\n\
+        events { worker_connections 64; }\nhttp { access_log off; server { listen 8080; \
+        location / { return 200 'hello'; } } }\n";
+    let files = [
+        ("nginx.conf", nginx),
+        ("var/log/nginx/error.log", ""),
+        ("var/lib/nginx/x", ""),
+    ];
+    add(
+        "nginx",
+        "128Mi",
+        &["nginx"],
+        &files,
+        &["/usr/sbin/nginx", "-c", "/nginx.conf"],
+    );
+    let python = "/usr/bin/python3";
+    if let Some(library) = python_library() {
+        let serve = [python, "-S", "-m", "http.server", "8080"];
+        add(
+            "python",
+            "256Mi",
+            &[python],
+            &[("index.html", "hello")],
+            &serve,
+        );
+        let to = bench
+            .path()
+            .join("python/root")
+            .join(library.strip_prefix("/").unwrap());
+        let copied = Command::new("cp").arg("-a").args([&library, &to]).status();
+        assert!(copied.unwrap().success());
+    }
+    let node = "require('http').createServer((q, a) => a.end('hello')).listen(8080)\n";
+    add(
+        "node",
+        "1Gi",
+        &["node"],
+        &[("server.js", node)],
+        &["node", "/server.js"],
+    );
+    if let Ok(image) = std::env::var("KRAFT_UNIKRAFT_SERVER") {
+        servers.push(Server {
+            name: "unikraft",
+            target: vec![image],
+            memory: "128Mi",
+            port: 8080,
+        });
+    }
+    servers
+}
+
+fn locate(program: &str) -> Option<PathBuf> {
+    if program.starts_with('/') {
+        return Path::new(program).canonicalize().ok();
+    }
+    let path = std::env::var_os("PATH")?;
+    let mut all = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    all.find_map(|dir| {
+        dir.join(program)
+            .canonicalize()
+            .ok()
+            .filter(|file| file.is_file())
+    })
+}
+
+/// Returns the directory of the modules of Debian's Python.
+fn python_library() -> Option<PathBuf> {
+    let program = Path::new("/usr/bin/python3").canonicalize().ok()?;
+    let library = Path::new("/usr/lib").join(program.file_name()?);
+    library.join("http/server.py").is_file().then_some(library)
+}
+
+/// Makes a project of programs of this host.
+fn project(
+    bench: &Bench,
+    name: &str,
+    programs: &[PathBuf],
+    files: &[(&str, &str)],
+    command: &[&str],
+) -> String {
+    let dir = bench.path().join(name);
+    let root = dir.join("root");
+    for program in programs {
+        add_host_program(&root, program);
+    }
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let program = programs[0].to_str().unwrap();
+    let words: Vec<&str> = [program]
+        .into_iter()
+        .chain(command[1..].iter().copied())
+        .collect();
+    let words = serde_json::to_string(&words).unwrap();
+    let dockerfile = format!("FROM scratch\nCOPY root /\nCMD {words}\n");
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+fn measure(bench: &Bench, server: &Server, rounds: usize) {
+    let name = server.name;
+    let (mut cold, mut kraft, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let run = |more: &[&str]| {
+        let port = free_port();
+        let published = format!("127.0.0.1:{port}:{}", server.port);
+        let mut args = vec!["run", "-d", "-n", "one", "--port", &published];
+        args.extend(more);
+        let began = Instant::now();
+        let child = bench
+            .command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let answered = first_answer(port, began);
+        assert!(child.unwrap().wait().unwrap().success(), "{args:?}");
+        answered
+    };
+    let booted: Vec<&str> = ["-W", "--memory", server.memory]
+        .into_iter()
+        .chain(server.target.iter().map(String::as_str))
+        .collect();
+    // Fills the caches, and makes the snapshot.
+    run(&booted);
+    let began = Instant::now();
+    bench.ok(["snapshot", "create", "one", name]);
+    let saved = began.elapsed();
+    bench.ok(["rm", "--force", "one"]);
+    run(&["--snapshot", name]);
+    let raw = Raw::of(bench, name);
+    bench.ok(["rm", "--force", "one"]);
+    for _ in 0..rounds {
+        cold.push(run(&booted));
+        bench.ok(["rm", "--force", "one"]);
+        kraft.push(run(&["--snapshot", name]));
+        bench.ok(["rm", "--force", "one"]);
+        bare.push(raw.restore());
+    }
+    let (cold, kraft, bare) = (median(cold), median(kraft), median(bare));
+    let size = bench.json(["snapshot", "inspect", name])[0]["size"]
+        .as_u64()
+        .unwrap();
+    println!(
+        "{name:<12} {cold:>9.1} {kraft:>9.1} {bare:>9.1} {:>7.3} {:>9.1} {:>10}",
+        kraft / cold,
+        saved.as_secs_f64() * 1e3,
+        size >> 10
+    );
+    forks(bench, name);
+}
+
+/// Starts twenty copies, and waits until all have answered.
+fn forks(bench: &Bench, name: &str) {
+    let began = Instant::now();
+    let names = bench.ok(["fork", name, "--number", "20"]);
+    let started = began.elapsed();
+    let machines = bench.json(["ps", "-o", "json"]);
+    let ports = machines.as_array().unwrap().iter().map(|machine| {
+        let port = machine["ports"][0]["host_port"].as_u64().unwrap();
+        u16::try_from(port).unwrap()
+    });
+    let ports: Vec<u16> = ports.collect();
+    std::thread::scope(|scope| {
+        for port in &ports {
+            scope.spawn(|| first_answer(*port, began));
+        }
+    });
+    let answered = began.elapsed();
+    println!(
+        "  20 copies: `kraft fork` {:.0} ms, all answered after {:.0} ms",
+        started.as_secs_f64() * 1e3,
+        answered.as_secs_f64() * 1e3
+    );
+    let names: Vec<&str> = names.lines().collect();
+    bench.ok(["rm", "--force"].into_iter().chain(names));
+}
+
+fn first_answer(port: u16, began: Instant) -> Duration {
+    let answers = || -> Option<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()
+    };
+    while answers().is_none() {
+        assert!(began.elapsed() < Duration::from_mins(2), "no answer");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    began.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// The QEMU that restores a machine, without kraft.
+struct Raw {
+    dir: PathBuf,
+    argv: Vec<String>,
+    state: Vec<u8>,
+    port: u16,
+}
+
+impl Raw {
+    /// Takes the command line of the machine `one`, and the files of a snapshot.
+    fn of(bench: &Bench, snapshot: &str) -> Self {
+        let machine = bench.json(["inspect", "one"])[0].clone();
+        let line = fs::read(format!("/proc/{}/cmdline", machine["pid"])).unwrap();
+        let argv = String::from_utf8(line).unwrap();
+        let argv = argv.trim_end_matches('\0').split('\0').map(str::to_owned);
+        let dir = bench.path().join(format!("raw-{snapshot}"));
+        fs::create_dir_all(dir.join("saved")).unwrap();
+        let inspected = bench.json(["snapshot", "inspect", snapshot])[0].clone();
+        let files = Path::new(inspected["dir"].as_str().unwrap()).to_owned();
+        fs::hard_link(files.join("memory"), dir.join("saved/memory")).unwrap();
+        fs::copy(files.join("kernel"), dir.join("kernel")).unwrap();
+        let port = machine["ports"][0]["host_port"].as_u64().unwrap();
+        Self {
+            dir,
+            argv: argv.collect(),
+            state: fs::read(files.join("state")).unwrap(),
+            port: port.try_into().unwrap(),
+        }
+    }
+
+    fn restore(&self) -> Duration {
+        for name in ["control.sock", "migration.sock", "events.out"] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+        fs::write(
+            self.dir.join("events.in"),
+            "{\"execute\":\"qmp_capabilities\"}\n",
+        )
+        .unwrap();
+        fs::write(self.dir.join("events.out"), "").unwrap();
+        let began = Instant::now();
+        let mut child = Command::new(&self.argv[0])
+            .args(&self.argv[1..])
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.incoming(&mut child);
+        let answered = first_answer(self.port, began);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        answered
+    }
+
+    fn incoming(&self, child: &mut Child) {
+        let control = loop {
+            if let Ok(stream) = UnixStream::connect(self.dir.join("control.sock")) {
+                break stream;
+            }
+            assert_eq!(child.try_wait().unwrap(), None);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let mut answers = BufReader::new(control.try_clone().unwrap()).lines();
+        let mut control = control;
+        let mut execute = |command: Value| -> Value {
+            writeln!(control, "{command}").unwrap();
+            loop {
+                let line: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+                if !line["return"].is_null() {
+                    return line["return"].clone();
+                }
+            }
+        };
+        execute(json!({"execute": "qmp_capabilities"}));
+        let uri = json!({"uri": "unix:migration.sock"});
+        execute(json!({"execute": "migrate-incoming", "arguments": uri}));
+        let mut stream = UnixStream::connect(self.dir.join("migration.sock")).unwrap();
+        stream.write_all(&self.state).unwrap();
+        drop(stream);
+        while execute(json!({"execute": "query-status"}))["status"] == "inmigrate" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        execute(json!({"execute": "cont"}));
+    }
+}

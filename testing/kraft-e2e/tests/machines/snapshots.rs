@@ -1,0 +1,496 @@
+//! Suspended machines, snapshots and forks, on the built-in runtime and QEMU.
+//!
+//! `KRAFT_TORTURE=100` kills that many processes instead of a few.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::registry::free_port;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::runtime::{get, program};
+
+/// Answers each request with a number, and with what may only be its own.
+const SERVER: &str = r#"
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    setvbuf(stdout, 0, _IONBF, 0);
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    if (bind(server, (void *)&any, sizeof any) || listen(server, 8)) return 1;
+    printf("listening\n");
+    for (int number = 1;; number++) {
+        char request[4096] = {0};
+        int client = accept(server, 0, 0);
+        if (read(client, request, sizeof request - 1) < 0) return 2;
+        unsigned long random;
+        getrandom(&random, sizeof random, 0);
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        struct utsname names;
+        uname(&names);
+        struct ifreq card = {.ifr_name = "eth0"};
+        ioctl(server, SIOCGIFHWADDR, &card);
+        unsigned char *mac = (void *)card.ifr_hwaddr.sa_data;
+        dprintf(client, "HTTP/1.0 200 OK\r\n\r\n%d %016lx %ld.%03ld %s %02x%02x%02x%02x%02x%02x\n",
+            number, random, (long)now.tv_sec, now.tv_nsec / 1000000, names.nodename,
+            mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+        close(client);
+    }
+}
+"#;
+
+/// An answer of the server.
+#[derive(Debug)]
+struct Answer {
+    number: u32,
+    random: String,
+    /// How far its clock is from that of the host, in seconds.
+    off: f64,
+    host: String,
+    mac: String,
+}
+
+fn ask(port: u16) -> Answer {
+    let mut answer = None;
+    eventually("the server answers", || {
+        answer = get(port, "/");
+        answer.is_some()
+    });
+    let answer = answer.unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let words: Vec<&str> = answer.lines().last().unwrap().split(' ').collect();
+    let [number, random, time, host, mac] = words.as_slice() else {
+        panic!("{answer}");
+    };
+    Answer {
+        number: number.parse().unwrap(),
+        random: (*random).to_owned(),
+        off: now.unwrap().as_secs_f64() - time.parse::<f64>().unwrap(),
+        host: (*host).to_owned(),
+        mac: (*mac).to_owned(),
+    }
+}
+
+/// A home with the server; `None` if the built-in runtime or a compiler is missing.
+fn bench() -> Option<(Bench, PathBuf)> {
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let server = program(&bench, "gcc", &["-static"], "server", SERVER)?;
+    Some((bench, server))
+}
+
+fn start(bench: &Bench, server: &Path, name: &str, more: &[&str]) -> u16 {
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let mut args = vec!["run", "--detach", "--name", name, "--port", &published];
+    args.extend(more);
+    args.push(server.to_str().unwrap());
+    bench.ok(&args);
+    port
+}
+
+fn inspect(bench: &Bench, name: &str) -> Value {
+    bench.json(["inspect", name])[0].clone()
+}
+
+fn dir(bench: &Bench, name: &str) -> PathBuf {
+    let id = inspect(bench, name)["id"].as_str().unwrap().to_owned();
+    bench.runtime().join("machines").join(id)
+}
+
+fn host_port(bench: &Bench, name: &str) -> u16 {
+    let ports = inspect(bench, name)["ports"].clone();
+    ports[0]["host_port"].as_u64().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn a_suspended_machine_continues_where_it_stopped() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &["--restart", "always"]);
+    let first = ask(port);
+    assert_eq!(first.number, 1);
+    assert_eq!(bench.ok(["suspend", "web"]), "web\n");
+    let machine = inspect(&bench, "web");
+    assert_eq!(machine["state"], "suspended");
+    assert_eq!(machine["pid"], Value::Null);
+    assert_eq!(get(port, "/"), None);
+    let saved = dir(&bench, "web").join("saved");
+    for file in ["memory", "state", "saved.json"] {
+        let mode = fs::metadata(saved.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let again = bench.kraft(["suspend", "web"]).exits(1);
+    assert!(
+        again.stderr.contains("already suspended"),
+        "{}",
+        again.stderr
+    );
+
+    // Its clock is not that of when it was suspended.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(bench.ok(["resume", "web"]), "web\n");
+    assert_eq!(bench.state("web"), "running");
+    let second = ask(port);
+    assert_eq!(second.number, 2);
+    assert!(second.off.abs() < 1.0, "{second:?}");
+    assert_ne!(second.random, first.random);
+    assert_eq!((&second.host, &second.mac), (&first.host, &first.mac));
+    assert!(!saved.exists());
+    assert!(bench.ok(["logs", "web"]).contains("listening"));
+
+    // The second time, its memory is that of a file already. A paused machine can be suspended.
+    bench.ok(["pause", "web"]);
+    bench.ok(["suspend", "web"]);
+    bench.ok(["start", "--detach", "web"]);
+    assert_eq!(ask(port).number, 3);
+
+    // Stopping it, it ends; what was saved is gone.
+    bench.ok(["suspend", "web"]);
+    bench.ok(["stop", "web"]);
+    assert_eq!(bench.state("web"), "exited");
+    assert!(!saved.exists());
+    bench.ok(["start", "--detach", "web"]);
+    assert_eq!(ask(port).number, 1);
+    bench.ok(["suspend", "web"]);
+    bench.ok(["rm", "web"]);
+    assert!(!saved.exists());
+}
+
+/// Changes a field of what was saved.
+fn set(saved: &Path, pointer: &str, value: Value) {
+    let path = saved.join("saved.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    *json.pointer_mut(pointer).unwrap() = value;
+    fs::write(&path, json.to_string()).unwrap();
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_a_cold_start_is_offered() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &[]);
+    assert_eq!(ask(port).number, 1);
+    bench.ok(["suspend", "web"]);
+    let saved = dir(&bench, "web").join("saved");
+    let manifest = fs::read(saved.join("saved.json")).unwrap();
+    let refused = |reason: &str| {
+        let outcome = bench.kraft(["resume", "web"]).exits(1);
+        assert!(
+            outcome.stderr.contains(reason),
+            "{reason}: {}",
+            outcome.stderr
+        );
+        let hint = "kraft start --cold web";
+        assert!(outcome.stderr.contains(hint), "{}", outcome.stderr);
+        assert_eq!(bench.state("web"), "suspended");
+        fs::write(saved.join("saved.json"), &manifest).unwrap();
+    };
+    for (pointer, value, reason) in [
+        (
+            "/conditions/vmm",
+            "QEMU 9.9.9",
+            "its VMM was `QEMU 9.9.9` and is `QEMU ",
+        ),
+        (
+            "/conditions/cpu",
+            "qemu64",
+            "its processor was `qemu64` and is `max` now",
+        ),
+        ("/conditions/board", "pc-i440fx-99.9", "pc-i440fx-99.9"),
+        ("/kernel/sha256", "00", "has changed since it was saved"),
+    ] {
+        set(&saved, pointer, Value::from(value));
+        refused(reason);
+    }
+    set(
+        &saved,
+        "/conditions/devices",
+        serde_json::json!(["pvpanic"]),
+    );
+    refused("its list of devices was `pvpanic` and is `");
+    set(&saved, "/version", Value::from(99));
+    refused("was saved by a newer kraft");
+    fs::write(saved.join("saved.json"), "{").unwrap();
+    refused("is damaged");
+
+    let memory = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(saved.join("memory"))
+        .unwrap();
+    let length = memory.metadata().unwrap().len();
+    memory.set_len(8192).unwrap();
+    refused("bytes instead of");
+    memory.set_len(length).unwrap();
+    refused("its content has changed");
+    assert_eq!(bench.ok(["start", "--cold", "--detach", "web"]), "web\n");
+    assert_eq!(ask(port).number, 1);
+
+    bench.ok(["suspend", "web"]);
+    let state = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(saved.join("state"))
+        .unwrap();
+    let mut byte = [0];
+    state.read_exact_at(&mut byte, 5000).unwrap();
+    state.write_all_at(&[!byte[0]], 5000).unwrap();
+    let outcome = bench.kraft(["resume", "web"]).exits(1);
+    assert!(
+        outcome.stderr.contains("its content has changed"),
+        "{}",
+        outcome.stderr
+    );
+    state.write_all_at(&byte, 5000).unwrap();
+    bench.ok(["resume", "web"]);
+    assert_eq!(ask(port).number, 2);
+}
+
+#[test]
+fn machines_continue_from_a_snapshot_with_names_and_addresses_of_their_own() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &[]);
+    assert_eq!(ask(port).number, 1);
+    assert_eq!(bench.ok(["snapshot", "create", "web", "ready"]), "ready\n");
+    assert_eq!(ask(port).number, 2, "the machine continues");
+    let taken = bench.kraft(["snapshot", "create", "web", "ready"]).exits(1);
+    assert!(taken.stderr.contains("already exists"), "{}", taken.stderr);
+    let listed = bench.json(["snapshot", "ls", "-o", "json"]);
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["machine"]),
+        (&"ready".into(), &"web".into())
+    );
+    let inspected = bench.json(["snapshot", "inspect", "ready"]);
+    assert_eq!(inspected[0]["conditions"]["cpu"], "max");
+
+    // As one file, it becomes a snapshot elsewhere.
+    bench.ok(["snapshot", "export", "ready", "--output", "ready.tar.gz"]);
+    let archive = fs::metadata(bench.path().join("ready.tar.gz")).unwrap();
+    assert_eq!(archive.permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        bench.ok(["snapshot", "import", "--input", "ready.tar.gz", "copy"]),
+        "copy\n"
+    );
+    let sums = |name| {
+        let inspected = bench.json(["snapshot", "inspect", name])[0].clone();
+        (inspected["memory"].clone(), inspected["state"].clone())
+    };
+    assert_eq!(sums("ready"), sums("copy"));
+    bench.ok(["fork", "copy", "--name", "far"]);
+    assert_eq!(ask(host_port(&bench, "far-1")).number, 2);
+    let half = fs::read(bench.path().join("ready.tar.gz")).unwrap();
+    fs::write(bench.path().join("half.tar.gz"), &half[..half.len() / 2]).unwrap();
+    let cut = bench.kraft(["snapshot", "import", "--input", "half.tar.gz", "half"]);
+    assert_eq!(cut.code, Some(1), "{}", cut.stderr);
+    assert_eq!(bench.kraft(["snapshot", "inspect", "half"]).code, Some(3));
+
+    // The machine and what it was made of may be gone.
+    bench.ok(["rm", "--force", "web"]);
+    let other = free_port();
+    let published = format!("127.0.0.1:{other}:8080");
+    let run = [
+        "run",
+        "--detach",
+        "--snapshot",
+        "ready",
+        "--name",
+        "two",
+        "--port",
+        &published,
+    ];
+    assert_eq!(bench.ok(run), "two\n");
+    let two = ask(other);
+    assert_eq!((two.number, two.host.as_str()), (2, "two"));
+
+    let names = bench.ok(["fork", "ready", "--number", "5"]);
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(
+        names,
+        ["ready-1", "ready-2", "ready-3", "ready-4", "ready-5"]
+    );
+    let of_machine = bench.ok(["fork", "two"]);
+    assert_eq!(of_machine, "two-1\n");
+    bench.ok(["snapshot", "rm", "ready"]);
+    let (mut randoms, mut macs) = (BTreeSet::new(), BTreeSet::new());
+    for name in names.into_iter().chain(["two-1"]) {
+        let answer = ask(host_port(&bench, name));
+        assert_eq!(answer.number, if name == "two-1" { 3 } else { 2 }, "{name}");
+        assert_eq!(answer.host, name);
+        assert!(answer.off.abs() < 1.0, "{answer:?}");
+        randoms.insert(answer.random);
+        macs.insert(answer.mac);
+    }
+    assert_eq!((randoms.len(), macs.len()), (6, 6));
+    assert_eq!(shared_memory(&bench, "ready-1"), Some(true));
+    // One of them is suspended like any other machine.
+    bench.ok(["suspend", "ready-3"]);
+    bench.ok(["resume", "ready-3"]);
+    assert_eq!(ask(host_port(&bench, "ready-3")).number, 3);
+    assert_eq!(
+        fs::read_dir(bench.runtime().join("partial"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let missing = bench.kraft(["run", "--snapshot", "redy"]).exits(3);
+    assert!(
+        missing.stderr.contains("no snapshot `redy`"),
+        "{}",
+        missing.stderr
+    );
+}
+
+/// Returns whether a machine shares pages of its memory with another process.
+fn shared_memory(bench: &Bench, name: &str) -> Option<bool> {
+    let pid = inspect(bench, name)["pid"].as_u64().unwrap();
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let memory = maps.split("/saved/memory").nth(1)?;
+    let shared = memory
+        .lines()
+        .find(|line| line.starts_with("Shared_Clean:"))?;
+    let kib: u64 = shared.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib > 100)
+}
+
+#[test]
+fn a_machine_with_volumes_is_not_saved() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &["--volume", "data:/data"]);
+    assert_eq!(ask(port).number, 1);
+    let outcome = bench.kraft(["suspend", "web"]).exits(1);
+    assert!(
+        outcome.stderr.contains("mounts volumes"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(ask(port).number, 2);
+}
+
+/// Returns the processes whose command line has all of these words.
+fn pids(words: &[&str]) -> Vec<i32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pid = |entry: fs::DirEntry| -> Option<i32> {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let found = !line.is_empty() && words.iter().all(|word| line.contains(word));
+        found.then(|| entry.file_name().to_str()?.parse().ok())?
+    };
+    all.filter_map(pid).collect()
+}
+
+#[test]
+fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let rounds = std::env::var("KRAFT_TORTURE")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let rounds: u32 = rounds.unwrap_or(12);
+    let port = start(&bench, &server, "web", &[]);
+    let mut number = ask(port).number;
+    let id = inspect(&bench, "web")["id"].as_str().unwrap().to_owned();
+    // How long the actions take here.
+    let mut whole = Duration::ZERO;
+    for action in ["suspend", "resume"] {
+        let began = Instant::now();
+        bench.ok([action, "web"]);
+        whole = whole.max(began.elapsed());
+    }
+    let mut seed = u64::from(std::process::id());
+    for round in 0..rounds {
+        let state = bench.state("web");
+        let args = match (state.as_str(), round % 3) {
+            ("suspended", _) => vec!["resume", "web"],
+            (_, 0) => vec!["snapshot", "create", "web", "shot"],
+            _ => vec!["suspend", "web"],
+        };
+        let victim: &[&str] = match round % 4 {
+            0 => &["kraft", "web"],
+            _ => &["__monitor", &id],
+        };
+        let mut command = bench.command(&args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let before = pids(victim);
+        let mut child = command.spawn().unwrap();
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let share = f64::from(u32::try_from(seed >> 33).unwrap()) / f64::from(u32::MAX >> 1);
+        std::thread::sleep(whole.mul_f64(share));
+        // The monitor of a machine that runs already is spared: it has nothing to do with it.
+        for pid in pids(victim).into_iter().filter(|pid| !before.contains(pid)) {
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+        let _ = child.wait();
+        // One that continues without the `kraft` that asked for it has its time.
+        let mut state = String::new();
+        eventually("a state", || {
+            state = bench.state("web");
+            let settled = ["running", "suspended"].contains(&state.as_str());
+            settled && pids(&["__monitor", &id]).len() == usize::from(state == "running")
+        });
+        state = bench.state("web");
+        if state == "running" {
+            let answer = ask(port).number;
+            assert_eq!(answer, number + 1, "round {round}: {args:?}");
+            number = answer;
+            assert_eq!(
+                pids(&["qemu-system", &id]).len(),
+                1,
+                "round {round}: {args:?}"
+            );
+            let saved = bench.runtime().join("machines").join(&id).join("saved");
+            assert!(!saved.exists(), "round {round}: {args:?}");
+        } else {
+            assert!(
+                pids(&["qemu-system", &id]).is_empty(),
+                "round {round}: {args:?}"
+            );
+        }
+        if bench.kraft(["snapshot", "inspect", "shot"]).code == Some(0) {
+            bench.ok(["run", "--no-start", "--name", "copy", "--snapshot", "shot"]);
+            bench.ok(["rm", "--force", "copy"]);
+            bench.ok(["snapshot", "rm", "shot"]);
+        } else {
+            assert!(
+                !bench.runtime().join("snapshots/shot").exists(),
+                "round {round}"
+            );
+        }
+    }
+    // What is left of killed processes is removed by the next machine that is made.
+    bench.ok([
+        "run",
+        "--no-start",
+        "--name",
+        "other",
+        server.to_str().unwrap(),
+    ]);
+    assert_eq!(
+        fs::read_dir(bench.runtime().join("partial"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
