@@ -10,7 +10,7 @@ into=$root/target/fixtures/linux
 
 say() { printf 'setup: %s\n' "$*"; }
 
-if [[ -e $into/vmlinuz && -d $into/kvm ]]; then
+if [[ -e $into/vmlinuz && -d $into/kvm && -d $into/net ]]; then
     exit 0
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then
@@ -59,7 +59,14 @@ for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kvm/kvm arch/x8
         if [[ -e $file ]]; then cp "$file" "$scratch/linux/kvm/"; fi
     done
 done
-for file in "$scratch"/linux/*.ko.xz "$scratch"/linux/kvm/*.ko.xz; do
+# Modules for a guest that has networks of machines.
+mkdir "$scratch/linux/net"
+for module in net/llc/llc net/802/stp net/bridge/bridge drivers/net/tun; do
+    for file in "$modules/kernel/$module.ko" "$modules/kernel/$module.ko.xz"; do
+        if [[ -e $file ]]; then cp "$file" "$scratch/linux/net/"; fi
+    done
+done
+for file in "$scratch"/linux/*.ko.xz "$scratch"/linux/{kvm,net}/*.ko.xz; do
     [[ ! -e $file ]] || xz --decompress "$file"
 done
 sed -i 's/\.xz$//' "$scratch/linux/modules"

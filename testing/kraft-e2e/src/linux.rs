@@ -98,16 +98,28 @@ pub fn add_file(root: &Path, file: &Path) {
 
 /// Adds the modules that give a guest a working `/dev/kvm`, as `/kvm/*.ko`.
 pub fn add_kvm(root: &Path) -> Result<(), &'static str> {
-    let modules = repository().join("target/fixtures/linux/kvm");
-    if !modules.join("kvm-amd.ko").is_file() {
-        return Err("the KVM modules are not fetched: scripts/fetch-linux-guest.sh");
+    add_modules(root, "kvm", "kvm-amd.ko")
+        .ok_or("the KVM modules are not fetched: scripts/fetch-linux-guest.sh")
+}
+
+/// Adds the modules for networks of machines, as `/net/*.ko`.
+pub fn add_networks(root: &Path) -> Result<(), &'static str> {
+    add_modules(root, "net", "tun.ko")
+        .ok_or("the modules of networks are not fetched: remove target/fixtures/linux, then scripts/fetch-linux-guest.sh")
+}
+
+/// Adds a directory of modules; `None` if it does not have the one that is asked for.
+fn add_modules(root: &Path, dir: &str, needed: &str) -> Option<()> {
+    let modules = repository().join("target/fixtures/linux").join(dir);
+    if !modules.join(needed).is_file() {
+        return None;
     }
-    fs::create_dir(root.join("kvm")).unwrap();
+    fs::create_dir(root.join(dir)).unwrap();
     for file in fs::read_dir(modules).unwrap() {
         let file = file.unwrap();
-        fs::copy(file.path(), root.join("kvm").join(file.file_name())).unwrap();
+        fs::copy(file.path(), root.join(dir).join(file.file_name())).unwrap();
     }
-    Ok(())
+    Some(())
 }
 
 /// Compiles a program of `fixtures/` for the guest, linked statically, into `/bin`.

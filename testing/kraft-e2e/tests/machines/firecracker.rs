@@ -1,34 +1,30 @@
 //! Firecracker: every command of machines on it, what it cannot do, and kernels that are built for it on
 //! QEMU.
 //!
-//! The VMM is the emulator, which boots the same kernels without KVM; `KRAFT_FIRECRACKER=PATH` is a real
-//! one, on a host whose KVM works.
+//! The VMM is the emulator, which boots the same kernels without KVM. `KRAFT_FIRECRACKER=PATH` is a real
+//! one, linked statically: it runs in a guest whose emulated processor has KVM.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, is_running, skip};
+use kraft_e2e::harness::{
+    Bench, Outcome, eventually, has_builtin_runtime, is_running, kraft_binary, skip,
+};
+use kraft_e2e::limit;
+use kraft_e2e::linux;
 use kraft_e2e::networks::{Place, get, traces};
 use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The program that is run as Firecracker.
-fn firecracker() -> String {
-    let emulator = || env!("CARGO_BIN_EXE_firecracker").to_owned();
-    std::env::var("KRAFT_FIRECRACKER").unwrap_or_else(|_| emulator())
-}
-
-/// Returns whether a real one is run, which injects no errors.
-fn is_real() -> bool {
-    std::env::var_os("KRAFT_FIRECRACKER").is_some()
-}
+/// The emulator.
+const EMULATOR: &str = env!("CARGO_BIN_EXE_firecracker");
 
 fn bench() -> Bench {
     Bench::new()
         .env("KRAFTKIT_OFFLINE", "true")
-        .env("KRAFTKIT_FIRECRACKER", &firecracker())
+        .env("KRAFTKIT_FIRECRACKER", EMULATOR)
 }
 
 /// Does what its first argument says: prints its arguments and ends with the status of the second, waits
@@ -355,9 +351,6 @@ fn a_program_that_is_missing_old_or_another_is_reported() {
 
 #[test]
 fn faults_of_its_api_are_reported_and_leave_no_process() {
-    if is_real() {
-        return skip("a real Firecracker has no faults on demand");
-    }
     let bench = bench();
     let Some(program) = program(&bench) else {
         return;
@@ -368,7 +361,7 @@ fn faults_of_its_api_are_reported_and_leave_no_process() {
         ("garbage=/machine-config", "invalid answer from Firecracker"),
         ("kvm", "exited before the guest ran"),
     ] {
-        let vmm = format!("{} --fault {fault}", firecracker());
+        let vmm = format!("{EMULATOR} --fault {fault}");
         // The trial guest is not to meet it.
         let mut command = bench.command(["run", "--plat", "fc", "--name", "m", &program, "wait"]);
         let outcome = Outcome::of(command.env("KRAFTKIT_FIRECRACKER", &vmm));
@@ -486,12 +479,9 @@ fn network(ordinary: bool) {
     let Some(mut place) = Place::new(ordinary) else {
         return;
     };
-    if ordinary && is_real() {
-        return skip("an ordinary user may not open /dev/kvm here");
-    }
     // A copy, which an ordinary user can run.
     let copy = place.bench.path().join("firecracker");
-    kraft_e2e::program::copy(firecracker().as_ref(), &copy);
+    kraft_e2e::program::copy(EMULATOR.as_ref(), &copy);
     let with = std::mem::take(&mut place.bench);
     place.bench = with.env("KRAFTKIT_FIRECRACKER", copy.to_str().unwrap());
     let before = traces();
@@ -534,4 +524,109 @@ fn machines_in_networks_are_reached_by_name_and_by_ports() {
 #[test]
 fn machines_of_an_ordinary_user_in_networks_are_reached_by_name_and_by_ports() {
     network(true);
+}
+
+/// What is checked on the real one, in a shell: each line that begins with `check` is compared.
+const SCRIPT: &str = r#"
+for module in irqbypass ccp kvm; do insmod /kvm/$module.ko; done
+insmod /kvm/kvm-amd.ko
+for module in llc stp bridge tun; do insmod /net/$module.ko; done
+ip link set lo up
+export HOME=/tmp PATH=/bin:/usr/bin KRAFTKIT_FIRECRACKER=/firecracker KRAFTKIT_OFFLINE=true
+cd /tmp
+fc() { /kraft run --plat fc "$@" 2>/tmp/stderr; }
+field() { /kraft inspect web | tr -d ' ,"' | sed -n "s/^$1://p" | head -n 1; }
+answer() { for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://127.0.0.1:8080/ 2>/dev/null && return; sleep 1; done; echo none; }
+check() { echo "check $*" | tr -d '\r'; }
+check printed $(fc --rm /app print 7 a 'b c'); fc --rm /app print 7 a >/dev/null; check status $?
+/kraft net create web >/dev/null
+fc -d --network web --name web -p 8080:8080 /server web >/dev/null
+check served $(answer)
+/kraft pause web >/dev/null; check paused $(field state)
+/kraft unpause web >/dev/null; check resumed $(field state) $(answer)
+kill -9 $(field monitor_pid); sleep 1; /kraft ps >/dev/null; sleep 1
+check adopted $(field state) $(answer)
+/kraft stop web >/dev/null; check stopped $(field state) $(field exit_code)
+/kraft start -d web >/dev/null; check again $(answer)
+kill -9 $(field pid); sleep 2; check killed $(field state) $(field exit_code)
+/kraft rm web >/dev/null; check removed $(/kraft ps -a -o json)
+cat /tmp/stderr
+"#;
+
+#[test]
+fn a_real_firecracker_runs_machines_where_kvm_works() {
+    let Some(firecracker) = std::env::var_os("KRAFT_FIRECRACKER") else {
+        eprintln!("SKIPPED: KRAFT_FIRECRACKER names no Firecracker");
+        return;
+    };
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    let bench = &place.bench;
+    let Some(app) = program(bench) else {
+        return;
+    };
+    let root = bench.path().join("root");
+    let prepared = linux::kernel().and_then(|kernel| {
+        linux::lay_out(&root, SCRIPT)?;
+        linux::add_kvm(&root)?;
+        linux::add_networks(&root)?;
+        Ok(kernel)
+    });
+    let kernel = match prepared {
+        Ok(kernel) => kernel,
+        Err(reason) => return skip(reason),
+    };
+    linux::add_host_program(&root, kraft_binary());
+    for (from, to) in [
+        (kraft_binary(), "kraft"),
+        (firecracker.as_ref(), "firecracker"),
+        (app.as_ref(), "app"),
+        (&bench.path().join("server"), "server"),
+    ] {
+        fs::copy(from, root.join(to)).unwrap();
+    }
+    bench.ok(["rootfs", "build", "root", "-o", "root.cpio"]);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args([
+        "-machine",
+        "q35,accel=tcg",
+        "-cpu",
+        "max,+svm",
+        "-m",
+        "2G",
+        "-nodefaults",
+    ])
+    .args([
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+        "-initrd",
+        "root.cpio",
+    ])
+    .args(["-append", "console=ttyS0 quiet panic=-1", "-kernel"])
+    .arg(kernel)
+    .current_dir(bench.path());
+    let outcome = Outcome::within(limit::USUAL, &mut qemu).success();
+    let checks: Vec<&str> = outcome
+        .stdout
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .filter_map(|line| line.strip_prefix("check "))
+        .collect();
+    let expected = [
+        "printed [a] [b c] TEXT= kraft: exit status 7",
+        "status 7",
+        "served hello from web",
+        "paused paused",
+        "resumed running hello from web",
+        "adopted running hello from web",
+        "stopped exited 0",
+        "again hello from web",
+        "killed exited 137",
+        "removed []",
+    ];
+    assert_eq!(checks, expected, "{}", outcome.stdout);
 }
