@@ -640,3 +640,102 @@ fn a_kernel_with_a_pvh_note_runs_on_qemu_and_on_others_that_load_it() {
         assert_eq!(plan(&request, &pvh, &host).unwrap().spec.platform, expected);
     }
 }
+
+#[test]
+fn what_firecracker_cannot_do_is_an_error_with_the_way_out() {
+    let kernel = Boot {
+        image: KernelImage {
+            boot: BootProtocol::Linux64,
+            ..boot().image
+        },
+        ..boot()
+    };
+    let mut host = host(Kvm::Works);
+    host.vmms[0].boots.push(BootProtocol::Linux64);
+    host.vmms.push(VmmSupport {
+        platform: Platform::Firecracker,
+        boots: vec![BootProtocol::Linux64],
+        ipv6_ports: true,
+        limits: Limits {
+            needs_kvm: true,
+            ports_need_network: true,
+            no_volumes: true,
+            networks: Some(1),
+            cpus: Some(32),
+            line: Some(100),
+        },
+    });
+    let on = |platform, change: &dyn Fn(&mut RunRequest)| {
+        let mut request = RunRequest {
+            platform: Some(platform),
+            ..RunRequest::default()
+        };
+        change(&mut request);
+        request
+    };
+    let network = |name| Interface::parse(name).unwrap();
+    let changes: [&dyn Fn(&mut RunRequest); 6] = [
+        &|it| it.disable_acceleration = true,
+        &|it| it.ports = ports(&["8080:80"]),
+        &|it| {
+            it.volumes = vec![Volume {
+                name: None,
+                source: "/srv".into(),
+                destination: "/data".to_owned(),
+                read_only: false,
+            }];
+        },
+        &|it| it.networks = vec![network("a"), network("b")],
+        &|it| it.cpus = Some(33),
+        &|it| it.args = vec!["x".repeat(100)],
+    ];
+    let firecracker = Platform::Firecracker;
+    let said: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            let problems = plan(&on(firecracker, change), &kernel, &host).unwrap_err();
+            // Each of them is possible on QEMU, which says that the kernel is for another VMM.
+            let planned = plan(&on(Platform::Qemu, change), &kernel, &host).unwrap();
+            assert!(
+                planned
+                    .notes
+                    .iter()
+                    .any(|it| it.message.contains("microvm"))
+            );
+            listed(&problems)
+        })
+        .collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    Firecracker needs KVM: it is switched off (`-W`, or the key `acceleration`)
+      help: run it on QEMU, which can do without: `--plat qemu`
+    `--port 0.0.0.0:8080:80/tcp`: Firecracker publishes ports of machines in a network only
+      help: put it into a network: `kraft net create web`, then `--network web`
+      help: run it on QEMU: `--plat qemu`
+    the volume `/data`: Firecracker shares no directories of the host (it has no 9p)
+      help: put the files into the root filesystem: `--rootfs`
+      help: run it on QEMU: `--plat qemu`
+    `--network` is given 2 times, and a machine on Firecracker is in 1 network at most
+      help: run it on QEMU: `--plat qemu`
+    `--cpus 33`: Firecracker gives a machine 32 at most
+      help: run it on QEMU: `--plat qemu`
+    the kernel command line has 124 bytes, and Firecracker takes 100
+      help: pass fewer arguments and environment variables, or put them into a file
+      help: run it on QEMU: `--plat qemu`
+    ");
+    // In one network ports are published by kraft.
+    let request = on(firecracker, &|it| {
+        it.networks = vec![network("a")];
+        it.ports = ports(&["8080:80"]);
+    });
+    assert_eq!(plan(&request, &kernel, &host).unwrap().notes, []);
+    host.kvm = Kvm::Unusable {
+        reason: "cannot find the program `firecracker`".to_owned(),
+        cure: Some("download it".to_owned()),
+    };
+    let problems = plan(&on(firecracker, &|_| {}), &kernel, &host).unwrap_err();
+    insta::assert_snapshot!(listed(&problems), @"
+    Firecracker cannot be used: cannot find the program `firecracker`
+      help: download it
+      help: run it on QEMU, which can do without: `--plat qemu`
+    ");
+}

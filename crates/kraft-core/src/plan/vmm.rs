@@ -91,7 +91,7 @@ fn without_kvm(title: &str, spec: &MachineSpec, host: &Host) -> Problem {
         };
         return problem.help(WITHOUT_KVM);
     }
-    let why = if host.kvm == Kvm::Disabled {
+    let why = if host.arch == Some(spec.arch) {
         "it is switched off (`-W`, or the key `acceleration`)".to_owned()
     } else {
         format!(
