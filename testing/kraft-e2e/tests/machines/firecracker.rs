@@ -5,7 +5,7 @@
 //! one, linked statically: it runs in a guest whose emulated processor has KVM.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kraft_e2e::harness::{
@@ -549,6 +549,21 @@ check adopted $(field state) $(answer)
 /kraft stop web >/dev/null; check stopped $(field state) $(field exit_code)
 /kraft start -d web >/dev/null; check again $(answer)
 kill -9 $(field pid); sleep 2; check killed $(field state) $(field exit_code)
+# The jailer changes the root directory, which the one of a boot archive does not allow.
+mkdir /new; mount -t tmpfs none /new; cp -a /bin /lib* /kraft /firecracker /jailer /app /new
+mkdir -p /new/proc /new/sys /new/dev /new/tmp
+for what in proc sysfs:sys devtmpfs:dev; do mount -t ${what%:*} none /new/${what#*:}; done
+cat >/new/inner <<'END'
+export KRAFTKIT_FIRECRACKER='/jailer --exec-file /firecracker --uid 1234 --gid 1234'
+cd /tmp
+/kraft run --plat fc -d --name jailed /app wait >/dev/null 2>/tmp/stderr
+for i in 1 2 3 4 5 6 7 8 9; do [ -z "$(/kraft logs jailed)" ] || break; sleep 1; done
+pid=$(/kraft inspect jailed | tr -d ' ,"' | sed -n 's/^pid://p')
+user=$(sed -n 's/^Uid:.//p' /proc/$pid/status | cut -f 1)
+echo "check jailed $user $(ls /proc/$pid/root | grep -c control.sock)"
+/kraft stop jailed >/dev/null; echo "check jailed" $(/kraft logs jailed) | tr -d '\r'
+END
+chroot /new sh /inner
 /kraft rm web >/dev/null; check removed $(/kraft ps -a -o json)
 cat /tmp/stderr
 "#;
@@ -566,6 +581,7 @@ fn a_real_firecracker_runs_machines_where_kvm_works() {
     let Some(app) = program(bench) else {
         return;
     };
+    let jailer = Path::new(&firecracker).with_file_name("jailer");
     let root = bench.path().join("root");
     let prepared = linux::kernel().and_then(|kernel| {
         linux::lay_out(&root, SCRIPT)?;
@@ -583,6 +599,8 @@ fn a_real_firecracker_runs_machines_where_kvm_works() {
         (firecracker.as_ref(), "firecracker"),
         (app.as_ref(), "app"),
         (&bench.path().join("server"), "server"),
+        // Beside it, as in its releases.
+        (&jailer, "jailer"),
     ] {
         fs::copy(from, root.join(to)).unwrap();
     }
@@ -626,6 +644,8 @@ fn a_real_firecracker_runs_machines_where_kvm_works() {
         "stopped exited 0",
         "again hello from web",
         "killed exited 137",
+        "jailed 1234 1",
+        "jailed waiting terminated kraft: exit status 0",
         "removed []",
     ];
     assert_eq!(checks, expected, "{}", outcome.stdout);

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 
+use super::jail;
 use crate::driver::Launch;
 use crate::id::Id;
 
@@ -16,6 +17,16 @@ const ID: &str = "--id";
 pub(super) fn argv(launch: &Launch<'_>) -> Vec<OsString> {
     let mut line: Vec<OsString> = launch.program.iter().map(OsString::from).collect();
     let id = launch.id.to_string();
+    if jail::is_jailer(launch.program) {
+        // Its log is configured once its file is in the jail.
+        for word in [ID, &id, "--chroot-base-dir", jail::BASE, "--"] {
+            line.push(word.into());
+        }
+        for word in ["--api-sock", "control.sock", "--level", "Warning"] {
+            line.push(word.into());
+        }
+        return line;
+    }
     for word in [
         ID,
         &id,

@@ -11,7 +11,7 @@ use super::events::{self, Event};
 use super::request::{
     Action, BootSource, Entropy, Logger, MachineConfig, NetworkInterface, Request,
 };
-use super::{ending, faults};
+use super::{ending, faults, jail};
 use crate::driver::{BootError, Launch, Vmm};
 
 /// The maximal number of processors of a guest.
@@ -29,7 +29,19 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Configures it, and starts the guest.
 pub(super) fn boot(vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Result<(), BootError> {
+    let jailed = jail::is_jailer(launch.program);
+    if jailed {
+        jail::link_socket(vmm.dir, launch.program)?;
+    }
     let mut api = connect(vmm, deadline)?;
+    if jailed {
+        jail::furnish(vmm, launch.program, launch.spec)?;
+        let log = Request::Logger(Logger {
+            level: "Warning",
+            log_path: Some("vmm.log"),
+        });
+        api.send(&log).map_err(|error| failed(error, vmm))?;
+    }
     for request in requests(launch) {
         api.send(&request).map_err(|error| failed(error, vmm))?;
     }
@@ -92,7 +104,10 @@ fn requests<'a>(launch: &Launch<'a>) -> Vec<Request<'a>> {
     }
     requests.push(Request::Entropy(Entropy {}));
     // From here on no request holds anything secret, and its messages say how a guest ended.
-    requests.push(Request::Logger(Logger { level: "Info" }));
+    requests.push(Request::Logger(Logger {
+        level: "Info",
+        log_path: None,
+    }));
     requests.push(Request::Action(Action::InstanceStart));
     requests
 }

@@ -37,6 +37,7 @@ mod control;
 mod ending;
 mod events;
 mod faults;
+mod jail;
 mod probe;
 mod program;
 mod request;
@@ -91,6 +92,7 @@ impl Driver for Firecracker {
     fn prepare(&self, dir: &MachineDir, spec: &MachineSpec) -> Result<(), fs::Error> {
         // It leaves its socket behind, and refuses one that exists.
         fs::remove_file(&dir.control())?;
+        jail::empty(dir)?;
         fs::replace_link(&dir.kernel(), &spec.kernel)?;
         if let Some(initrd) = &spec.initrd {
             fs::replace_link(&dir.initrd(), initrd)?;

@@ -54,6 +54,7 @@ fn try_guest(program: &[String], runtime_dir: &Path) -> Kvm {
             cure: Some(program::ORIGIN.hint()),
         };
     }
+    let program = program::firecracker(program);
     let Some((program, first_args)) = program.split_first() else {
         return trial::cannot_try("no Firecracker is configured");
     };

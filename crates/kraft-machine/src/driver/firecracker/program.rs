@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kraft_sys::tool::{self, Tool};
 
+use super::jail;
 use crate::driver::{Installed, Origin, ProgramError};
 
 /// Debian has no package: it is a single file.
@@ -32,9 +33,17 @@ pub(super) fn program(configured: Option<&str>) -> Vec<String> {
     }
 }
 
+/// Returns Firecracker's own program and its first arguments, without a jailer around it.
+pub(super) fn firecracker(program: &[String]) -> Vec<String> {
+    if !jail::is_jailer(program) {
+        return program.to_vec();
+    }
+    jail::exec_file(program).into_iter().cloned().collect()
+}
+
 /// Finds Firecracker and checks its version.
 pub(super) fn find(configured: Option<&str>) -> Result<Installed, ProgramError> {
-    let words = program(configured);
+    let words = firecracker(&program(configured));
     let name = words.first().cloned().unwrap_or_default();
     let path = tool::locate(name.as_ref()).ok_or(ProgramError::NotFound {
         program: name,

@@ -54,10 +54,13 @@ pub(super) struct NetworkInterface<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Entropy {}
 
-/// `PUT /logger`. The file stays the one that the command line names.
+/// `PUT /logger`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Logger {
     pub(super) level: &'static str,
+    /// Without it, the file stays the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) log_path: Option<&'static str>,
 }
 
 /// `PUT /actions`.
@@ -124,7 +127,10 @@ mod tests {
                 guest_mac: Some("02:b0:b0:00:00:01".to_owned()),
             }),
             Request::Entropy(Entropy {}),
-            Request::Logger(Logger { level: "Info" }),
+            Request::Logger(Logger {
+                level: "Info",
+                log_path: None,
+            }),
             Request::Action(Action::InstanceStart),
             Request::Vm(Vm::Paused),
         ];
