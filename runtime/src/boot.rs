@@ -12,6 +12,8 @@ pub struct Settings {
     pub mounts: Vec<Vec<u8>>,
     /// Addresses of the network devices, `address/bits[:gateway[:dns[:dns[:host[:domain]]]]]`.
     pub addresses: Vec<Vec<u8>>,
+    /// The directory that the program starts in (`kraft.workdir`).
+    pub directory: Option<Vec<u8>>,
     /// The program and its arguments.
     pub arguments: Vec<Vec<u8>>,
     /// Whether each system call is printed (`kraft.trace`).
@@ -73,6 +75,10 @@ pub fn parse(line: &[u8]) -> Settings {
             b"env.vars" => &mut settings.environment,
             b"vfs.fstab" => &mut settings.mounts,
             b"netdev.ip" => &mut settings.addresses,
+            b"kraft.workdir" => {
+                settings.directory = Some(value.to_vec());
+                continue;
+            }
             _ => continue,
         };
         let Some(first) = value.strip_prefix(b"[") else {
@@ -131,6 +137,15 @@ mod tests {
         assert_eq!(text(&settings.mounts), ["fs1:/data:9pfs:::mkmp"]);
         assert_eq!(text(&settings.addresses), ["10.0.2.15/24:10.0.2.2"]);
         assert_eq!(text(&settings.arguments), ["/bin/sh", "-c", "echo \"a b\""]);
+    }
+
+    #[test]
+    fn the_program_may_start_in_a_directory() {
+        let settings = parse(br#"kernel "kraft.workdir=/my app" kraft.trace -- ./server"#);
+        assert_eq!(settings.directory.as_deref(), Some(&b"/my app"[..]));
+        assert!(settings.trace);
+        assert_eq!(text(&settings.arguments), ["./server"]);
+        assert_eq!(parse(b"kernel -- kraft.workdir=/x").directory, None);
     }
 
     #[test]

@@ -47,9 +47,10 @@ pub mod virtio;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use abi::errno::Errno;
 use arch::{BootInfo, PAGE, PHYSICAL, Registers};
 use file::{Description, FileTable, Flags, terminal};
-use fs::{Follow, Node, Place, Walk, archive, devices, memory, mounts};
+use fs::{Follow, Kind, Node, Place, Walk, archive, devices, memory, mounts};
 use mm::frames;
 use task::{Process, Thread};
 
@@ -177,6 +178,16 @@ fn run_program(settings: boot::Settings) -> Registers {
         print!("kraft: the command line names no program\n");
         arch::power_off(127)
     };
+    if let Some(directory) = &settings.directory
+        && let Err(error) = start_in(directory)
+    {
+        let directory = alloc::string::String::from_utf8_lossy(directory);
+        print!(
+            "kraft: cannot start in the directory {directory}: {}\n",
+            error.message()
+        );
+        arch::power_off(126)
+    }
     let search = variable(&environment, b"PATH").unwrap_or_default();
     let place = find_program(&name, &search);
     let started = place.and_then(|(place, path)| {
@@ -192,13 +203,38 @@ fn run_program(settings: boot::Settings) -> Registers {
         Err(error) => {
             let name = alloc::string::String::from_utf8_lossy(&name).into_owned();
             print!("kraft: cannot run {name}: {}\n", error.message());
-            arch::power_off(if error == abi::errno::Errno::NOENT {
-                127
-            } else {
-                126
-            })
+            arch::power_off(if error == Errno::NOENT { 127 } else { 126 })
         }
     }
+}
+
+/// Makes a directory that of the first process. It is made if it is missing, as in a container.
+fn start_in(path: &[u8]) -> abi::errno::Result<()> {
+    let process = task::current_process();
+    let paths = process.paths();
+    let credentials = process.credentials.borrow().clone();
+    let walk = Walk {
+        root: paths.root.clone(),
+        credentials: &credentials,
+    };
+    let mut place = paths.root.clone();
+    for name in path.split(|&byte| byte == b'/') {
+        // What a link leads to must be there.
+        place = match walk.resolve(&place, name, Follow::Yes) {
+            Ok(next) => next,
+            Err(Errno::NOENT) if !name.is_empty() => {
+                let made = archive::directory_in(&place.node, name).ok_or(Errno::NOTDIR)?;
+                place.with(name, made)
+            }
+            Err(_) if name.is_empty() => continue,
+            Err(error) => return Err(error),
+        };
+    }
+    if place.node.kind() != Kind::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    process.change_paths(|paths| paths.directory = place);
+    Ok(())
 }
 
 fn variable(environment: &[Vec<u8>], name: &[u8]) -> Option<Vec<u8>> {

@@ -106,6 +106,8 @@ pub struct RunRequest {
     pub kernel_args: Vec<String>,
     /// The arguments after the target, including a literal `--`.
     pub args: Vec<String>,
+    /// The directory that the program starts in, over that of the image.
+    pub workdir: Option<String>,
     /// `--disable-acceleration`.
     pub disable_acceleration: bool,
     /// `--rm`.
@@ -137,6 +139,8 @@ pub struct Boot {
     pub mounts_initrd: bool,
     /// The arguments of the project or image, including a literal `--`.
     pub args: Vec<String>,
+    /// The directory that the program of the image starts in.
+    pub workdir: Option<String>,
     /// The environment of the project or image.
     pub env: BTreeMap<String, String>,
     /// The labels of the project or image.
@@ -176,10 +180,12 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let ports = choose_ports(&request.ports, publisher, &mut problems);
     let volumes = choose_volumes(&request.volumes, boot, &mut problems);
     let env = merge_env(request, boot, &mut problems);
-    let (kernel_args, args) = choose_args(request, boot);
+    let (mut kernel_args, args) = choose_args(request, boot);
+    kernel_args.extend(working_dir(request, boot));
     let (acceleration, unaccelerated) =
         choose_acceleration(request.disable_acceleration, image.arch, host);
     notes.extend(unmounted(image.boot, &volumes));
+    notes.extend(no_working_dir(request, image.guest));
     notes.extend(check_variables(boot, env.len()));
     let mut spec = MachineSpec {
         name: request.name.clone(),
@@ -552,6 +558,24 @@ fn choose_args(request: &RunRequest, boot: &Boot) -> (Vec<String>, Vec<String>) 
         &request.kernel_args
     };
     (kernel_args.to_vec(), args.to_vec())
+}
+
+/// Returns the parameter of the built-in runtime for the working directory.
+fn working_dir(request: &RunRequest, boot: &Boot) -> Option<String> {
+    let dir = request.workdir.as_ref().or(boot.workdir.as_ref())?;
+    let is_needed = boot.image.guest == Guest::Runtime && dir != "/" && !dir.is_empty();
+    is_needed.then(|| format!("kraft.workdir={dir}"))
+}
+
+/// Warns about a working directory that a kernel has no parameter for.
+fn no_working_dir(request: &RunRequest, guest: Guest) -> Option<Problem> {
+    let dir = request.workdir.as_ref()?;
+    (guest != Guest::Runtime && dir != "/").then(|| {
+        Problem::warning(format!(
+            "the working directory `{dir}` has no effect: the kernel starts programs in `/`"
+        ))
+        .help("use the built-in runtime: `runtime: builtin`")
+    })
 }
 
 /// Chooses the accelerator, and warns where KVM is not available although it was not disabled.

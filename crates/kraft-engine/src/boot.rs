@@ -245,6 +245,7 @@ impl PreparedBoot {
                 && !self.mounts_by_itself,
             initrd,
             args: self.given.cmd.clone().unwrap_or_default(),
+            workdir: self.given.workdir.clone(),
             env: self.given.env.clone(),
             labels: self.given.labels.clone(),
         }

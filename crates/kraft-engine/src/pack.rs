@@ -327,6 +327,7 @@ fn run_config(order: &Order, below: &[AppConfig]) -> RunConfig {
     }
     let typed = AppConfig {
         cmd: order.words.clone(),
+        workdir: None,
         env: order.env.clone(),
         labels: order.labels.clone(),
     };
@@ -338,6 +339,7 @@ fn run_config(order: &Order, below: &[AppConfig]) -> RunConfig {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect(),
+        working_dir: merged.workdir.unwrap_or_default(),
         labels: merged.labels,
         ..RunConfig::default()
     }

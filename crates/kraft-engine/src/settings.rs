@@ -64,6 +64,8 @@ pub struct AppConfig {
     /// The arguments, including a literal `--` after those of the kernel; `None` if the source does
     /// not say.
     pub cmd: Option<Vec<String>>,
+    /// The directory that the program starts in; `None` if the source does not say.
+    pub workdir: Option<String>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Labels.
@@ -81,13 +83,14 @@ impl AppConfig {
         });
         Self {
             cmd: (!run.cmd.is_empty()).then(|| run.cmd.clone()),
+            workdir: named(&run.working_dir),
             env: env.collect(),
             labels: run.labels.clone(),
         }
     }
 
     /// Reads the configuration of an image that a root filesystem is made from. A relative path of
-    /// the program is resolved against the working directory: a unikernel starts in `/`.
+    /// the program is resolved against the working directory: Unikraft starts it in `/`.
     #[must_use]
     pub fn of_rootfs(settings: &RootSettings) -> Self {
         let mut cmd = [settings.entrypoint.clone(), settings.cmd.clone()].concat();
@@ -101,6 +104,7 @@ impl AppConfig {
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self {
             cmd: (!cmd.is_empty()).then_some(cmd),
+            workdir: named(&settings.working_dir),
             env: env.collect(),
             labels: settings.labels.clone(),
         }
@@ -131,6 +135,7 @@ impl AppConfig {
         });
         Self {
             cmd,
+            workdir: None,
             env,
             labels: resolved.labels.clone(),
         }
@@ -142,10 +147,19 @@ impl AppConfig {
         if over.cmd.is_some() {
             self.cmd.clone_from(&over.cmd);
         }
+        if over.workdir.is_some() {
+            self.workdir.clone_from(&over.workdir);
+        }
         self.env.extend(over.env.clone());
         self.labels.extend(over.labels.clone());
         self
     }
+}
+
+/// Returns the working directory of an image, unless it is the root.
+fn named(dir: &str) -> Option<String> {
+    let dir = format!("/{}", patterns::clean(dir));
+    (dir != "/").then_some(dir)
 }
 
 /// Returns the name of the image that a project runs on.
@@ -279,6 +293,7 @@ mod tests {
 
     fn config(cmd: &str, env: &str, labels: &str) -> AppConfig {
         AppConfig {
+            workdir: None,
             cmd: words(cmd),
             env: map(env),
             labels: map(labels),
@@ -399,6 +414,29 @@ mod tests {
                 "{entrypoint} {cmd}"
             );
         }
+    }
+
+    #[test]
+    fn the_working_directory_is_that_of_the_uppermost_image_that_has_one() {
+        let of = |dir: &str| {
+            AppConfig::of_rootfs(&RootSettings {
+                working_dir: dir.to_owned(),
+                ..RootSettings::default()
+            })
+        };
+        for (dir, expected) in [
+            ("/srv/../app/", "/app"),
+            ("app", "/app"),
+            ("/", ""),
+            ("", ""),
+        ] {
+            let expected = (!expected.is_empty()).then(|| expected.to_owned());
+            assert_eq!(of(dir).workdir, expected, "{dir}");
+        }
+        let merged = of("/below")
+            .overridden_by(&of("/above"))
+            .overridden_by(&of(""));
+        assert_eq!(merged.workdir.as_deref(), Some("/above"));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Sender {
                 *raw = socket(PIECES, BYTES)?;
             }
             pieces::split_ipv6(from, to, datagram, |headers, bytes| {
-                // All pieces of one datagram find room.
+                // All pieces of one datagram fit.
                 if let Ok(room) = raw.send(headers.len() + bytes.len()) {
                     let (head, rest) = room.split_at_mut(headers.len());
                     head.copy_from_slice(headers);

@@ -33,7 +33,7 @@ pub enum Packet {
         source: IpEndpoint,
         /// To where.
         destination: IpEndpoint,
-        /// What the sender is told.
+        /// The error that the sender gets.
         error: Errno,
     },
     /// A piece of a packet that was too long.

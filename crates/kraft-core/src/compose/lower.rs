@@ -77,6 +77,7 @@ fn service(entry: &Entry, problems: &mut Problems) -> Service {
         networks: service_networks(node, problems),
         isolated: get("network_mode").is_some_and(|mode| is_isolated(mode, problems)),
         hostname: text(&SERVICE, node, "hostname"),
+        working_dir: text(&SERVICE, node, "working_dir"),
         dns: servers(get("dns"), problems),
         health: health(node, problems),
         stop_grace_period: duration(get("stop_grace_period"), problems),

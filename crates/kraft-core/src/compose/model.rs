@@ -76,6 +76,8 @@ pub struct Service {
     pub isolated: bool,
     /// Its name for itself.
     pub hostname: Option<String>,
+    /// The directory that its program starts in.
+    pub working_dir: Option<String>,
     /// Its name servers instead of that of the network.
     pub dns: Vec<Ipv4Addr>,
     /// How its health is checked.

@@ -160,6 +160,7 @@ static SERVICE_FIELDS: &[Field] = &[
         "Ignored: all ports are exposed inside the network.",
     ),
     local("hostname", Shape::Scalar),
+    local("working_dir", Shape::Scalar),
     Field::new(
         "extends",
         Shape::Either(&[Shape::Scalar, Shape::Record(&EXTENDS)]),
@@ -244,7 +245,6 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("user"),
     idle("userns_mode"),
     idle("uts"),
-    idle("working_dir"),
 ];
 
 /// A service that another one is based on.

@@ -21,6 +21,7 @@ fn boot() -> Boot {
         initrd: None,
         mounts_initrd: false,
         args: vec![],
+        workdir: None,
         env: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
@@ -130,6 +131,34 @@ fn a_kernel_without_options_gets_the_defaults() {
       "tty": false
     }
     "#);
+}
+
+#[test]
+fn the_built_in_runtime_learns_the_working_directory_and_no_other_kernel() {
+    let of = |guest, image: Option<&str>, asked: Option<&str>| {
+        let mut boot = Boot {
+            workdir: image.map(str::to_owned),
+            ..boot()
+        };
+        boot.image.guest = guest;
+        let request = RunRequest {
+            workdir: asked.map(str::to_owned),
+            kernel_args: strings(&["a.b=1"]),
+            ..RunRequest::default()
+        };
+        let planned = plan(&request, &boot, &host(Kvm::Works)).unwrap();
+        (planned.spec.kernel_args.join(" "), listed(&planned.notes))
+    };
+    let asks = |dir: &str| (format!("a.b=1 kraft.workdir={dir}"), String::new());
+    let nothing = ("a.b=1".to_owned(), String::new());
+    assert_eq!(of(Guest::Runtime, Some("/app"), None), asks("/app"));
+    assert_eq!(of(Guest::Runtime, Some("/app"), Some("/x y")), asks("/x y"));
+    assert_eq!(of(Guest::Runtime, Some("/app"), Some("/")), nothing);
+    assert_eq!(of(Guest::Runtime, None, None), nothing);
+    assert_eq!(of(Guest::Unikraft, Some("/app"), None), nothing);
+    let (args, note) = of(Guest::Unikraft, None, Some("/app"));
+    assert_eq!(args, "a.b=1");
+    assert!(note.contains("`/app` has no effect"), "{note}");
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl Definition {
             tty: service.tty && service.stdin_open,
             kernel_args: Vec::new(),
             args: Vec::new(),
+            workdir: service.working_dir.clone(),
             disable_acceleration: ctx.settings.acceleration_is_off,
             remove_when_ended: false,
         })

@@ -132,6 +132,10 @@ pub(crate) struct Args {
     #[arg(long, hide = true, value_name = "PATH")]
     initrd: Option<PathBuf>,
 
+    /// Start the program in this directory; on the built-in runtime
+    #[arg(long, value_name = "DIR")]
+    workdir: Option<String>,
+
     /// Pass a parameter to the kernel, such as netdev.ip=10.0.0.2/24
     #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
     kernel_arg: Vec<String>,
@@ -159,8 +163,8 @@ pub(crate) struct Args {
         long,
         value_name = "SNAPSHOT",
         conflicts_with_all = [
-            "subject", "env", "env_file", "volume", "network", "rootfs", "kernel_arg", "runtime",
-            "target", "kraftfile", "cpus", "dry_run",
+            "subject", "env", "env_file", "volume", "network", "rootfs", "workdir", "kernel_arg",
+            "runtime", "target", "kraftfile", "cpus", "dry_run",
         ]
     )]
     snapshot: Option<String>,
@@ -374,6 +378,7 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         tty: args.tty,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
+        workdir: args.workdir.clone(),
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
         remove_when_ended: args.rm,
     })

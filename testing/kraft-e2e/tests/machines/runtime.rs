@@ -131,6 +131,52 @@ pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
+/// Prints where it was started, and a file there.
+const PLACE: &str = r#"
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    char place[4096], text[64] = "no file";
+    FILE *file = fopen("note", "r");
+    if (file) fgets(text, sizeof text, file);
+    printf("%s in %s\n", text, getcwd(place, sizeof place));
+}
+"#;
+
+#[test]
+fn a_program_starts_in_the_working_directory_of_its_image() {
+    let bench = Bench::new()
+        .env("KRAFTKIT_OFFLINE", "true")
+        .env("KRAFTKIT_BUILDER", "kraft");
+    let Some(place) = program(&bench, "gcc", &["-static"], "place", PLACE) else {
+        return;
+    };
+    let dir = bench.path().join("project");
+    fs::create_dir(&dir).unwrap();
+    fs::copy(&place, dir.join("place")).unwrap();
+    let dockerfile = "FROM scratch\nWORKDIR \"/my app\"\nCOPY place .\nCOPY <<TEXT note\na note\nTEXT\nCMD [\"./place\"]\n";
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    bench.ok(["pkg", "--name", "a.example/place:1", "project"]);
+    let place = place.to_str().unwrap();
+    for (words, expected) in [
+        (&["project"][..], "a note\n in /my app\n"),
+        (&["a.example/place:1"], "a note\n in /my app\n"),
+        (&["--workdir", "/", "a.example/place:1"], "no file in /\n"),
+        (
+            &["--workdir", "/made/for it", place],
+            "no file in /made/for it\n",
+        ),
+        (&[place], "no file in /\n"),
+    ] {
+        let outcome = bench.kraft([&["run", "--rm"], words].concat()).success();
+        assert_eq!(outcome.stdout.replace('\r', ""), expected, "{words:?}");
+    }
+    let outcome = bench.kraft(["run", "--rm", "--workdir", "/place", place]);
+    assert_eq!(outcome.code, Some(126), "{}", outcome.stderr);
+    let said = "cannot start in the directory /place: a part of its path is not a directory";
+    assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
+}
+
 #[test]
 fn a_dockerfile_is_run_and_packaged_on_it_and_answers_http() {
     let bench = Bench::new()
