@@ -34,6 +34,7 @@
 //!     initrd: None,
 //!     mounts_initrd: false,
 //!     args: vec!["/server".to_owned()],
+//!     workdir: None,
 //!     env: Default::default(),
 //!     labels: Default::default(),
 //! };

@@ -195,7 +195,9 @@ fn a_removed_helper_ends_the_tunnel_with_an_error() {
     let mut rest = String::new();
     tunnel.said.read_to_string(&mut rest).unwrap();
     assert_eq!(tunnel.child.wait().unwrap().code(), Some(4), "{rest}");
-    assert!(rest.contains("the helper is gone"), "{rest}");
+    // Within the first second of a connection, it is not opened again.
+    let said = ["the helper is gone", "the helper closed the connection"];
+    assert!(said.iter().any(|said| rest.contains(said)), "{rest}");
 }
 
 #[test]

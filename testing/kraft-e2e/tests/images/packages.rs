@@ -460,14 +460,14 @@ fn an_image_for_platforms_that_cannot_run_is_reported() {
     let kernel = mini("x86_64");
     package(
         &bench,
-        "only/fc",
-        ("fc", "x86_64"),
+        "only/xen",
+        ("xen", "x86_64"),
         &["-k", kernel.to_str().unwrap()],
     );
-    let outcome = bench.kraft(["run", "--rm", "only/fc"]).exits(7);
-    assert!(outcome.stderr.contains("fc/x86_64"), "{}", outcome.stderr);
-    let outcome = bench.kraft(["run", "--rm", "-m", "arm64", "only/fc", "--pull", "never"]);
-    assert!(outcome.exits(3).stderr.contains("it has fc/x86_64"));
+    let outcome = bench.kraft(["run", "--rm", "only/xen"]).exits(7);
+    assert!(outcome.stderr.contains("xen/x86_64"), "{}", outcome.stderr);
+    let outcome = bench.kraft(["run", "--rm", "-m", "arm64", "only/xen", "--pull", "never"]);
+    assert!(outcome.exits(3).stderr.contains("it has xen/x86_64"));
 }
 
 #[test]
