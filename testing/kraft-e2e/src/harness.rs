@@ -95,7 +95,7 @@ fn about_kvm() -> Option<&'static [u8]> {
 }
 
 impl Bench {
-    /// Makes an empty home, where only the [answer about KVM](about_kvm) is known.
+    /// Makes an empty home, where only the answer about KVM is known.
     pub fn new() -> Self {
         let bench = Self::empty();
         if let Some(answer) = about_kvm() {

@@ -129,9 +129,9 @@ impl Decoder {
     }
 
     fn inside(&self) -> Option<Received> {
-        match self.inside.get(..self.length)? {
-            &[restored::OPTION, ..] => Some(Received::Restored),
-            &[NAWS, high, low, top, bottom] => {
+        match *self.inside.get(..self.length)? {
+            [restored::OPTION, ..] => Some(Received::Restored),
+            [NAWS, high, low, top, bottom] => {
                 let columns = u16::from_be_bytes([high, low]);
                 Some(Received::Size(u16::from_be_bytes([top, bottom]), columns))
             }
