@@ -418,10 +418,12 @@ impl Machines {
             if removed {
                 return None;
             }
-            // An end that was recorded just now may be followed by a restart.
-            let status = match record.restarts.pending {
-                Some(_) => self.observe(&record, dir),
-                None => status,
+            // An end that was recorded just now may be followed by a restart, and a start that was lost is
+            // undone.
+            let status = if record.restarts.pending.is_some() || record.is_suspended() {
+                self.observe(&record, dir)
+            } else {
+                status
             };
             return match status {
                 Status::RestartLost => self.try_reconcile(&record, &status, dir),
@@ -471,6 +473,8 @@ impl Machines {
                 record.restarts.done();
                 record.run = Some((**run).clone());
                 let _ = record.store(dir);
+                // It was being restored: then it is suspended again.
+                self.recover(&mut record, dir);
             }
             Status::Idle
             | Status::Starting

@@ -182,6 +182,7 @@ impl Machines {
         if starting.monitor.is_from_another_boot() {
             return Status::StartLost;
         }
+        let suspended = record.run.clone().filter(Run::is_suspended);
         for identity in process::living_in(dir.path()) {
             let argv = process::command_line(identity.pid);
             if self.settings.drivers.is_vmm(&argv, record.id) {
@@ -192,7 +193,8 @@ impl Machines {
                         vmm: Some(identity),
                         ports: starting.ports.clone(),
                         end: None,
-                        restoring: None,
+                        // What it was to restore it did not, or not completely.
+                        restoring: suspended.clone().map(Box::new),
                         unknown: Map::new(),
                     }),
                 };

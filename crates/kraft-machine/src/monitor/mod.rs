@@ -341,6 +341,8 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     };
     record.store(dir)?;
     let _ = record.reserve(dir);
+    // A monitor that was killed when it had restored the guest may have left this.
+    let _ = fs::remove_tree(&dir.saved());
     drop(lock);
     // A VMM that an older kraft started writes its console itself.
     let limit = machines.settings.console_limit;

@@ -79,6 +79,7 @@ fn try_start(
     machines.recover(&mut record, &dir);
     let status = machines.observe(&record, &dir);
     let (mut record, _) = machines.reconcile(record, &status, &dir);
+    let status = machines.observe(&record, &dir);
     if status.is_alive() {
         return Err(StartError::Alive(status.state(&record).name().to_owned()));
     }
