@@ -62,11 +62,11 @@ pub(super) fn attach(app: &App, project: &Project, args: AttachArgs) -> Result<(
 /// See `kraft cp`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CopyArgs {
-    /// What to copy; `-` is a tar archive from stdin
+    /// What to copy
     #[arg(value_name = "[SERVICE:]SOURCE", value_hint = clap::ValueHint::AnyPath)]
     from: OsString,
 
-    /// Where to copy it; `-` is a tar archive to stdout
+    /// Where to copy it
     #[arg(value_name = "[SERVICE:]DESTINATION", value_hint = clap::ValueHint::AnyPath)]
     to: OsString,
 
