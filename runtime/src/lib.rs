@@ -208,8 +208,8 @@ fn run_program(settings: boot::Settings) -> Registers {
     }
 }
 
-/// Makes a directory that of the first process. It is made if it is missing, as in a container.
-fn start_in(path: &[u8]) -> abi::errno::Result<()> {
+/// Follows paths as the first process does, which gets the walk and where it is.
+fn in_first_process<T>(follow: impl FnOnce(&Walk<'_>, &task::Paths) -> T) -> T {
     let process = task::current_process();
     let paths = process.paths();
     let credentials = process.credentials.borrow().clone();
@@ -217,23 +217,31 @@ fn start_in(path: &[u8]) -> abi::errno::Result<()> {
         root: paths.root.clone(),
         credentials: &credentials,
     };
-    let mut place = paths.root.clone();
-    for name in path.split(|&byte| byte == b'/') {
-        // What a link leads to must be there.
-        place = match walk.resolve(&place, name, Follow::Yes) {
-            Ok(next) => next,
-            Err(Errno::NOENT) if !name.is_empty() => {
-                let made = archive::directory_in(&place.node, name).ok_or(Errno::NOTDIR)?;
-                place.with(name, made)
-            }
-            Err(_) if name.is_empty() => continue,
-            Err(error) => return Err(error),
-        };
-    }
-    if place.node.kind() != Kind::Directory {
-        return Err(Errno::NOTDIR);
-    }
-    process.change_paths(|paths| paths.directory = place);
+    follow(&walk, &paths)
+}
+
+/// Makes a directory that of the first process. It is made if it is missing, as in a container.
+fn start_in(path: &[u8]) -> abi::errno::Result<()> {
+    let place = in_first_process(|walk, paths| {
+        let mut place = paths.root.clone();
+        let names = path.split(|&byte| byte == b'/');
+        for name in names.filter(|name| !name.is_empty()) {
+            place = match walk.resolve(&place, name, Follow::Yes) {
+                // What a link leads to must be there.
+                Err(Errno::NOENT) => {
+                    let made = archive::directory_in(&place.node, name).ok_or(Errno::NOTDIR)?;
+                    place.with(name, made)
+                }
+                resolved => resolved?,
+            };
+        }
+        if place.node.kind() == Kind::Directory {
+            Ok(place)
+        } else {
+            Err(Errno::NOTDIR)
+        }
+    })?;
+    task::current_process().change_paths(|paths| paths.directory = place);
     Ok(())
 }
 
@@ -248,28 +256,21 @@ fn variable(environment: &[Vec<u8>], name: &[u8]) -> Option<Vec<u8>> {
 
 /// The program with a name: a path, or something in one of the directories of `search`.
 fn find_program(name: &[u8], search: &[u8]) -> abi::errno::Result<(Rc<Place>, Vec<u8>)> {
-    let process = task::current_process();
-    let paths = process.paths();
-    let credentials = process.credentials.borrow().clone();
-    let walk = Walk {
-        root: paths.root.clone(),
-        credentials: &credentials,
-    };
-    if name.contains(&b'/') {
-        return Ok((
-            walk.resolve(&paths.directory, name, Follow::Yes)?,
-            name.to_vec(),
-        ));
-    }
-    for directory in search.split(|&byte| byte == b':') {
-        let path = [directory, b"/", name].concat();
-        if let Ok(place) = walk.resolve(&paths.directory, &path, Follow::Yes) {
-            return Ok((place, path));
+    in_first_process(|walk, paths| {
+        let resolve = |path: &[u8]| walk.resolve(&paths.directory, path, Follow::Yes);
+        if name.contains(&b'/') {
+            return Ok((resolve(name)?, name.to_vec()));
         }
-    }
-    // As a last resort the name is a path from the root.
-    let path = [b"/", name].concat();
-    Ok((walk.resolve(&paths.directory, &path, Follow::Yes)?, path))
+        for directory in search.split(|&byte| byte == b':') {
+            let path = [directory, b"/", name].concat();
+            if let Ok(place) = resolve(&path) {
+                return Ok((place, path));
+            }
+        }
+        // As a last resort the name is a path from the root.
+        let path = [b"/", name].concat();
+        Ok((resolve(&path)?, path))
+    })
 }
 
 /// Ends the machine after an error of the kernel itself.
