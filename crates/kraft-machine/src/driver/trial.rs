@@ -44,7 +44,7 @@ struct Remembered {
     #[serde(rename = "qemu_file")]
     file: (u64, u64, i64, u64),
     answer: Kvm,
-    /// When the answer is no longer valid, in seconds since 1970; `None` for never.
+    /// When the answer expires, in seconds since 1970; `None` if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
 }

@@ -139,9 +139,6 @@ fn failed(error: ApiError, vmm: &Vmm<'_>) -> BootError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use kraft_core::arch::Arch;
     use kraft_core::kernel::{BootProtocol, Guest};
     use kraft_core::machine::Acceleration;
     use kraft_core::net::Interface;
@@ -153,32 +150,17 @@ mod tests {
 
     fn spec() -> MachineSpec {
         MachineSpec {
-            name: None,
-            arch: Arch::X86_64,
             platform: Platform::Firecracker,
-            origin: "kernel://k".to_owned(),
-            kernel: "/k".into(),
             boot: BootProtocol::Linux64,
             guest: Guest::Unikraft,
             initrd: Some("/root.cpio".into()),
-            mounts_initrd: false,
-            kernel_args: Vec::new(),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            memory: 64 * MIB,
             cpus: 2,
-            ports: Vec::new(),
             networks: vec![Interface {
                 mac: Some("02:b0:b0:00:00:05".parse().unwrap()),
                 ..Interface::parse("my-net").unwrap()
             }],
-            volumes: Vec::new(),
             acceleration: Acceleration::Kvm,
-            remove_when_ended: false,
-            lifecycle: kraft_core::lifecycle::Lifecycle::default(),
-            stdin: false,
-            tty: false,
+            ..crate::testing::spec()
         }
     }
 

@@ -49,7 +49,12 @@ pub(super) fn argv(
         Some(saved) => saved.conditions.board.starts_with("microvm"),
         None => has_small_board(launch, fast_firmware),
     };
-    processor(&mut line, spec, small, launch.saved);
+    let bus = if small || spec.boot == BootProtocol::Linux64 {
+        Bus::Memory
+    } else {
+        Bus::Pci
+    };
+    processor(&mut line, spec, bus, launch.saved);
     line.option("-m", format!("size={}M", spec.memory / MIB));
     if let Some(saved) = launch.saved {
         restored_memory(&mut line, spec, saved);
@@ -57,11 +62,6 @@ pub(super) fn argv(
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
     channels(&mut line, launch.events);
-    let bus = if small || spec.boot == BootProtocol::Linux64 {
-        Bus::Memory
-    } else {
-        Bus::Pci
-    };
     for (index, volume) in spec.volumes.iter().enumerate() {
         share(&mut line, bus, &mount::tag(index), volume);
     }
@@ -170,18 +170,14 @@ pub(super) fn refused_small_board(log: &str) -> bool {
 }
 
 /// The board, the processor and how instructions are executed.
-fn processor(line: &mut Line, spec: &MachineSpec, small: bool, saved: Option<&Saved>) {
-    let board = match (spec.arch, spec.acceleration) {
-        (Arch::X86_64, Acceleration::Kvm) if spec.boot == BootProtocol::Linux64 => {
-            microvm::KVM_BOARD
-        }
-        (Arch::X86_64, Acceleration::Tcg) if spec.boot == BootProtocol::Linux64 => {
-            microvm::TCG_BOARD
-        }
-        (Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
-        (Arch::X86_64, Acceleration::Tcg) => "pc,accel=tcg",
-        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_BOARD,
-        (Arch::Arm64 | Arch::Arm, Acceleration::Tcg) => "virt,accel=tcg",
+fn processor(line: &mut Line, spec: &MachineSpec, bus: Bus, saved: Option<&Saved>) {
+    let board = match (bus, spec.arch, spec.acceleration) {
+        (Bus::Memory, Arch::X86_64, Acceleration::Kvm) => microvm::KVM_BOARD,
+        (Bus::Memory, Arch::X86_64, Acceleration::Tcg) => microvm::TCG_BOARD,
+        (Bus::Pci, Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
+        (Bus::Pci, Arch::X86_64, Acceleration::Tcg) => "pc,accel=tcg",
+        (_, Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_BOARD,
+        (_, Arch::Arm64 | Arch::Arm, Acceleration::Tcg) => "virt,accel=tcg",
     };
     let cpu = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) => KVM_X86_CPU,
@@ -191,13 +187,12 @@ fn processor(line: &mut Line, spec: &MachineSpec, small: bool, saved: Option<&Sa
         (_, Acceleration::Tcg) => "max",
     };
     // The built-in runtime reads no ACPI tables: neither QEMU nor the firmware has to make any.
-    let without_acpi = spec.guest == Guest::Runtime && spec.arch == Arch::X86_64;
-    let acpi = if without_acpi { ",acpi=off" } else { "" };
-    let machine = if small {
-        microvm::TCG_BOARD.to_owned()
-    } else {
-        format!("{board}{acpi}")
+    let is_runtime = spec.guest == Guest::Runtime && spec.arch == Arch::X86_64;
+    let acpi = match bus {
+        Bus::Pci if is_runtime => ",acpi=off",
+        Bus::Pci | Bus::Memory => "",
     };
+    let machine = format!("{board}{acpi}");
     line.option(
         "-machine",
         match saved {

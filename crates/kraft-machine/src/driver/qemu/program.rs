@@ -1,24 +1,20 @@
 //! QEMU's program: which one, its version, and what it can do.
 
 use std::ffi::OsStr;
-use std::fmt;
-use std::time::Duration;
 
 use kraft_core::arch::Arch;
 use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::MachineSpec;
-use kraft_sys::tool::{self, Tool};
+use kraft_sys::tool;
 
+use crate::driver::program::{self, Known, Version};
 use crate::driver::{Installed, Limitation, Origin, ProgramError};
 
 /// The oldest version that understands our command line.
-pub(super) const OLDEST: Version = Version(4, 2, 0);
+const OLDEST: Version = Version(4, 2, 0);
 
 /// The first version whose translator has RDSEED, which Unikraft's random numbers need.
 const RDSEED: Version = Version(8, 0, 0);
-
-/// How long QEMU may take to print its version.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The file name of QEMU's small x86 firmware in its own directories.
 pub(super) const FAST_FIRMWARE: &str = "qboot.rom";
@@ -26,16 +22,7 @@ pub(super) const FAST_FIRMWARE: &str = "qboot.rom";
 /// Returns QEMU's program for an architecture and its first arguments; `configured` overrides it
 /// and may hold arguments after blanks.
 pub(super) fn program(arch: Arch, configured: Option<&str>) -> Vec<String> {
-    let words: Vec<String> = configured
-        .unwrap_or_default()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    if words.is_empty() {
-        vec![program_name(arch).to_owned()]
-    } else {
-        words
-    }
+    program::words(configured, program_name(arch))
 }
 
 /// Returns the usual name of QEMU's program for an architecture.
@@ -57,44 +44,20 @@ pub(super) const fn origin(arch: Arch) -> Origin {
 
 /// Finds the QEMU for an architecture and checks its version.
 pub(super) fn find(arch: Arch, configured: Option<&str>) -> Result<Installed, ProgramError> {
-    let words = program(arch, configured);
-    let name = words.first().cloned().unwrap_or_default();
-    let path = tool::locate(name.as_ref()).ok_or_else(|| ProgramError::NotFound {
-        program: name,
+    let known = Known {
+        vmm: "QEMU",
         origin: origin(arch),
-    })?;
-    let program = path.display().to_string();
-    let output = Tool::new(&path)
-        .args(words.iter().skip(1))
-        .args(["-version"])
-        .limit(TIMEOUT)
-        .run()
-        .map_err(|source| ProgramError::NoVersion {
-            program: program.clone(),
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let text = text.lines().next().unwrap_or_default().to_owned();
-    tracing::debug!(program, text, "asked QEMU for its version");
-    match Version::parse(&text) {
-        None => Err(ProgramError::Unrecognized {
-            program,
-            vmm: "QEMU",
-            text,
-        }),
-        Some(version) if version < OLDEST => Err(ProgramError::TooOld {
-            program,
-            vmm: "QEMU",
-            version: version.to_string(),
-            oldest: OLDEST.to_string(),
-            why: "older ones do not know the options that kraft uses",
-        }),
-        Some(version) => Ok(Installed {
-            program: path,
-            version: version.to_string(),
-            limitation: limitation(version, arch),
-        }),
-    }
+        option: "-version",
+        parse: version,
+        oldest: OLDEST,
+        why: "older ones do not know the options that kraft uses",
+    };
+    let (program, version) = known.find(&program(arch, configured))?;
+    Ok(Installed {
+        program,
+        version: version.to_string(),
+        limitation: limitation(version, arch),
+    })
 }
 
 fn limitation(version: Version, arch: Arch) -> Option<Limitation> {
@@ -104,28 +67,11 @@ fn limitation(version: Version, arch: Arch) -> Option<Limitation> {
     })
 }
 
-/// A version of QEMU: major, minor, micro.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Version(u32, u32, u32);
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
-impl Version {
-    /// Finds the version in what `qemu-system-… -version` prints:
-    /// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
-    fn parse(text: &str) -> Option<Self> {
-        let (_, after) = text.lines().next()?.split_once(" version ")?;
-        let number = after
-            .split(|c: char| !c.is_ascii_digit() && c != '.')
-            .next()?;
-        let mut parts = number.split('.').map(str::parse);
-        let mut part = || parts.next()?.ok();
-        Some(Self(part()?, part()?, part().unwrap_or(0)))
-    }
+/// Finds the version in what `qemu-system-… -version` prints:
+/// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
+fn version(text: &str) -> Option<Version> {
+    let (_, number) = text.lines().next()?.split_once(" version ")?;
+    Version::at_start(number)
 }
 
 /// Returns whether QEMU may be confined: not if its configured arguments do that themselves, or
@@ -175,7 +121,7 @@ mod tests {
 
     #[test]
     fn versions_of_distributions_are_parsed() {
-        for (text, version) in [
+        for (text, expected) in [
             (
                 "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\nCopyright",
                 Some(Version(10, 0, 2)),
@@ -190,7 +136,7 @@ mod tests {
             ("", None),
             ("GNU bash, version 5.2", Some(Version(5, 2, 0))),
         ] {
-            assert_eq!(Version::parse(text), version, "{text}");
+            assert_eq!(version(text), expected, "{text}");
         }
         assert!(Version(4, 10, 0) > OLDEST && Version(4, 1, 9) < OLDEST);
     }
