@@ -105,7 +105,7 @@ impl Bench {
     }
 
     /// Makes an empty home.
-    pub fn empty() -> Self {
+    fn empty() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("kraft-e2e-")
             .tempdir()
