@@ -1,4 +1,5 @@
-//! Collects what `kraft version` prints: the commit, its time and the compiler.
+//! Collects what `kraft version` prints: the commit, its time and the compiler. Leaves the tables for
+//! unwinding out of a release.
 //!
 //! The output is reproducible: the time is `SOURCE_DATE_EPOCH` or that of the commit, never that of
 //! the build. Outside a checkout of this repository the commit is `unknown`, unless `KRAFT_COMMIT`
@@ -35,9 +36,30 @@ fn main() {
         .and_then(|line| line.split_whitespace().nth(1))
         .unwrap_or("unknown");
 
+    leave_out_unwind_tables();
     println!("cargo::rustc-env=KRAFT_COMMIT={commit}");
     println!("cargo::rustc-env=KRAFT_BUILD_EPOCH={epoch}");
     println!("cargo::rustc-env=KRAFT_RUSTC=rustc-{compiler}");
+}
+
+/// Leaves out the tables for unwinding: a release never unwinds, a panic aborts it, and they are an eighth of it.
+///
+/// The compiler has a flag for that, but none that a profile of cargo can set. Not with a linker that somebody chose: some
+/// read no scripts.
+fn leave_out_unwind_tables() {
+    let release = variable("PROFILE").as_deref() == Some("release");
+    let linux = variable("CARGO_CFG_TARGET_OS").as_deref() == Some("linux");
+    let own_linker =
+        variable("CARGO_ENCODED_RUSTFLAGS").is_some_and(|flags| flags.contains("link"));
+    println!("cargo::rerun-if-changed=without-unwind-tables.ld");
+    if let Some(directory) = variable("CARGO_MANIFEST_DIR")
+        && release
+        && linux
+        && !own_linker
+    {
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{directory}/without-unwind-tables.ld");
+        println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    }
 }
 
 /// Returns the root of this repository's checkout; `None` for sources that were unpacked inside
