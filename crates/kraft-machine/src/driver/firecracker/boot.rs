@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kraft_core::machine::MachineSpec;
 use kraft_core::quantity::MIB;
-use kraft_sys::process::Process;
+use kraft_sys::process::{Identity, Process};
 
 use super::api::{Api, ApiError};
 use super::events::{self, Event};
@@ -23,6 +23,9 @@ pub(super) const LONGEST_LINE: usize = 2048 - 4 * 48;
 
 /// How long it is watched after the start of the guest: if KVM cannot run guests, it exits at once.
 const WATCH: Duration = Duration::from_millis(100);
+
+/// How long a process that exits may take to its end: its memory is freed.
+const END_OF_EXIT: Duration = Duration::from_secs(1);
 
 /// How long one request may take: the memory of the guest is allocated, and its kernel loaded.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -112,6 +115,15 @@ fn requests<'a>(launch: &Launch<'a>) -> Vec<Request<'a>> {
     requests
 }
 
+/// Reports whether a process that closed a connection exits.
+fn exits(process: &Identity) -> bool {
+    match Process::open(process) {
+        Ok(Some(process)) => process.wait(Some(END_OF_EXIT)).unwrap_or(false),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
 fn failed(error: ApiError, vmm: &Vmm<'_>) -> BootError {
     match error {
         ApiError::Refused { request, message } => {
@@ -123,8 +135,8 @@ fn failed(error: ApiError, vmm: &Vmm<'_>) -> BootError {
             }
         }
         ApiError::Timeout(_) => BootError::Slow,
-        // It may exit because of a request.
-        _ if !vmm.process.is_alive() => BootError::Exited,
+        // It may exit because of a request: the kernel closes its sockets before it reports the end.
+        ApiError::Closed | ApiError::Io(_) if exits(vmm.process) => BootError::Exited,
         ApiError::Closed => BootError::Refused {
             why: "Firecracker closed the connection to its API".to_owned(),
             cure: None,
