@@ -112,6 +112,8 @@ impl Received {
 pub struct Card {
     transport: DeviceTransport,
     address: [u8; 6],
+    /// The address that the card had before, or the same.
+    former: [u8; 6],
     receive_queue: VirtQueue<MachineMemory, QUEUE>,
     send_queue: VirtQueue<MachineMemory, QUEUE>,
     /// Whether something in these queues is new to the device.
@@ -162,6 +164,7 @@ pub fn start(mut transport: DeviceTransport) -> Option<Rc<dyn Interrupts>> {
     let mut card = Card {
         transport,
         address,
+        former: address,
         receive_queue,
         send_queue,
         tell: [false; 2],
@@ -209,9 +212,10 @@ impl Card {
         self.address
     }
 
-    /// Gives the card another address. The device passes on packets for any.
+    /// Gives the card another address. The device passes on packets for any. Who asked for the card a
+    /// moment ago sends to the former one.
     pub fn set_address(&mut self, address: [u8; 6]) {
-        self.address = address;
+        self.former = core::mem::replace(&mut self.address, address);
     }
 
     /// Notifies the device that its interrupt was seen.
@@ -263,6 +267,11 @@ impl Card {
         /// The checksum is not there yet, or was right.
         const FINE: u8 = 1 | 2;
         let fine = buffer.0[0] & FINE != 0;
+        if let Some(receiver) = buffer.0.get_mut(self.header..self.header + 6)
+            && *receiver == self.former
+        {
+            receiver.copy_from_slice(&self.address);
+        }
         Some(Received {
             unchecked: self.features.contains(Features::CHECKED) && !fine,
             buffer,
@@ -368,6 +377,21 @@ impl Card {
         let buffer = self.free.pop();
         self.exhausted |= buffer.is_none();
         buffer
+    }
+
+    /// Sends a short frame, or loses it if too much is being sent.
+    pub fn send_frame(&mut self, frame: &[u8]) {
+        let Some(mut buffer) = self.take_free() else {
+            return;
+        };
+        match buffer.0.get_mut(self.header..self.header + frame.len()) {
+            Some(bytes) => {
+                bytes.copy_from_slice(frame);
+                self.send(Outbound::Usual(buffer), frame.len(), None);
+                self.flush();
+            }
+            None => self.free.push(buffer),
+        }
     }
 
     /// Sends a frame of `length` bytes, which is in the buffer after the device's header. A

@@ -2,9 +2,29 @@
 //!
 //! Source: RFC 791, RFC 792, RFC 4443, RFC 8200, RFC 9293 and RFC 768.
 
+use core::net::Ipv4Addr;
+
 use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket, UdpPacket};
 
 use crate::abi::errno::Errno;
+
+/// The length of a frame of [`announcement`] in bytes.
+pub const ANNOUNCEMENT: usize = 42;
+
+/// Returns a frame that tells everyone in the network of a card which card has an address (RFC 5227,
+/// section 3): whoever knew another one sends to this one from now on.
+pub fn announcement(card: [u8; 6], address: Ipv4Addr) -> [u8; ANNOUNCEMENT] {
+    /// Ethernet and IPv4, with addresses of 6 and 4 bytes; a request (RFC 826).
+    const REQUEST: [u8; 10] = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
+    let mut frame = [0; ANNOUNCEMENT];
+    frame[..6].fill(0xff);
+    frame[6..12].copy_from_slice(&card);
+    frame[12..22].copy_from_slice(&REQUEST);
+    frame[22..28].copy_from_slice(&card);
+    frame[28..32].copy_from_slice(&address.octets());
+    frame[38..].copy_from_slice(&address.octets());
+    frame
+}
 
 /// What a packet says about its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +244,32 @@ mod tests {
         frame.extend_from_slice(&[10, 0, 2, 2, 10, 0, 2, 15]);
         frame.extend_from_slice(payload);
         frame
+    }
+
+    #[test]
+    fn an_announcement_is_read_as_a_request_for_its_own_address() {
+        use smoltcp::wire::{ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol};
+        let (card, address) = ([2, 0xb0, 0xb0, 0, 0, 5], Ipv4Addr::new(10, 0, 2, 15));
+        let frame = announcement(card, address);
+        let frame = EthernetFrame::new_checked(&frame[..]).unwrap();
+        assert!(frame.dst_addr().is_broadcast());
+        assert_eq!(frame.ethertype(), EthernetProtocol::Arp);
+        let ArpRepr::EthernetIpv4 {
+            operation,
+            source_hardware_addr,
+            source_protocol_addr,
+            target_protocol_addr,
+            ..
+        } = ArpRepr::parse(&ArpPacket::new_checked(frame.payload()).unwrap()).unwrap()
+        else {
+            panic!("another kind of packet");
+        };
+        assert_eq!(operation, smoltcp::wire::ArpOperation::Request);
+        assert_eq!((source_hardware_addr.0, frame.src_addr().0), (card, card));
+        assert_eq!(
+            (source_protocol_addr, target_protocol_addr),
+            (address, address)
+        );
     }
 
     fn end(last: u8, port: u16) -> IpEndpoint {

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
-use super::{dhcp, router, stack};
+use super::{dhcp, packet, router, stack};
 use crate::file::io::Input;
 use crate::fs::{Change, Kind, NewNode, Place, archive};
 use crate::sync::Global;
@@ -127,6 +127,21 @@ pub fn replace(card: usize, address: [u8; 6], entry: Option<&[u8]>) {
     if let (Some(setting), Some(root)) = (entry.and_then(parse), root) {
         apply(card, &setting, &root);
     }
+    announce(card);
+}
+
+/// Tells the network of a card who has its IPv4 addresses now. It may have asked before the card was
+/// another one.
+fn announce(card: usize) {
+    stack::with_network(card, |network| {
+        let hardware = network.card.address();
+        for address in network.interface.ip_addrs() {
+            if let IpAddress::Ipv4(address) = address.address() {
+                let frame = packet::announcement(hardware, address);
+                network.card.send_frame(&frame);
+            }
+        }
+    });
 }
 
 /// Writes the name of the machine to `/etc/hostname`, if there is such a file.
