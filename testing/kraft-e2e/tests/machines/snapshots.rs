@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -72,7 +74,10 @@ fn ask(port: u16) -> Answer {
         answer = get(port, "/");
         answer.is_some()
     });
-    let answer = answer.unwrap();
+    read(&answer.unwrap())
+}
+
+fn read(answer: &str) -> Answer {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let words: Vec<&str> = answer.lines().last().unwrap().split(' ').collect();
     let [number, random, time, host, mac] = words.as_slice() else {
@@ -318,8 +323,23 @@ fn machines_continue_from_a_snapshot_with_names_and_addresses_of_their_own() {
         "--port",
         &published,
     ];
-    assert_eq!(bench.ok(run), "two\n");
-    let two = ask(other);
+    let started = bench.command(run).stdout(Stdio::piped()).spawn().unwrap();
+    // Who connects as soon as the port is open gets an answer.
+    let mut first = None;
+    eventually("the port is open", || {
+        first = TcpStream::connect(("127.0.0.1", other)).ok();
+        first.is_some()
+    });
+    let mut first = first.unwrap();
+    first
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    first.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).unwrap();
+    let two = read(&answer);
+    let started = started.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&started.stdout), "two\n");
     assert_eq!((two.number, two.host.as_str()), (2, "two"));
 
     let names = bench.ok(["fork", "ready", "--number", "5"]);

@@ -66,7 +66,7 @@ pub(super) fn argv(
         share(&mut line, bus, &mount::tag(index), volume);
     }
     if spec.networks.is_empty() {
-        user_network(&mut line, bus, launch.id, launch.ports);
+        user_network(&mut line, bus, launch);
     }
     for (index, interface) in spec.networks.iter().enumerate() {
         // A preview has no open files; the first would have this number.
@@ -284,34 +284,47 @@ fn card(line: &mut Line, bus: Bus, index: usize, interface: &Interface, tap: i32
     line.option("-device", device);
 }
 
+/// The name of user networking.
+pub(super) const USER_NETWORK: &str = "net0";
+
+/// Returns the rule by which user networking forwards a port.
+pub(super) fn forwarded(port: &PortMapping) -> String {
+    let PortMapping {
+        host_ip,
+        host_port,
+        machine_port,
+        protocol,
+    } = port;
+    let host = match host_ip {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    format!("{protocol}:{host}:{host_port}-:{machine_port}")
+}
+
 /// One network card with all ports, or none.
-fn user_network(line: &mut Line, bus: Bus, id: Id, ports: &[PortMapping]) {
-    if ports.is_empty() {
+///
+/// The ports of a guest that is restored are opened afterwards: a connection while it is restored
+/// leaves QEMU's user networking without an answer for ever.
+fn user_network(line: &mut Line, bus: Bus, launch: &Launch<'_>) {
+    if launch.ports.is_empty() {
         return;
     }
-    let mut netdev = "user,id=net0".to_owned();
-    for port in ports {
-        let PortMapping {
-            host_ip,
-            host_port,
-            machine_port,
-            protocol,
-        } = port;
-        let host = match host_ip {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        };
-        // Writing to a string cannot fail.
-        let _ = write!(
-            netdev,
-            ",hostfwd={protocol}:{host}:{host_port}-:{machine_port}"
-        );
+    let mut netdev = format!("user,id={USER_NETWORK}");
+    if launch.saved.is_none() {
+        for port in launch.ports {
+            netdev.push_str(",hostfwd=");
+            netdev.push_str(&forwarded(port));
+        }
     }
     line.option("-netdev", netdev);
     let (card, no_rom) = (bus.device("net"), bus.no_rom());
     line.option(
         "-device",
-        format!("{card},netdev=net0,mac={}{no_rom}", id.card()),
+        format!(
+            "{card},netdev={USER_NETWORK},mac={}{no_rom}",
+            launch.id.card()
+        ),
     );
 }
 

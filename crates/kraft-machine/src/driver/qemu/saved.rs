@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kraft_core::machine::Acceleration;
+use kraft_core::port::PortMapping;
 use kraft_sys::fs;
 use kraft_sys::process::{self, short_path};
 use serde_json::{Value, json};
@@ -215,8 +216,28 @@ pub(super) fn restore(
                 return Err(failed("QEMU does not finish the migration"));
             }
             "inmigrate" => std::thread::sleep(POLL_INTERVAL),
-            _ => return sent.map_err(SavedError::File),
+            _ => break,
         }
+    }
+    sent.map_err(SavedError::File)?;
+    if launch.spec.networks.is_empty() {
+        launch
+            .ports
+            .iter()
+            .try_for_each(|port| publish(&mut qmp, port))?;
+    }
+    Ok(())
+}
+
+/// Has user networking forward a port. QEMU has no command for that but one of its monitor for people, which
+/// answers with nothing, or with what went wrong.
+fn publish(qmp: &mut Qmp, port: &PortMapping) -> Result<(), SavedError> {
+    let rule = argv::forwarded(port);
+    let line = format!("hostfwd_add {} {rule}", argv::USER_NETWORK);
+    let answer = qmp.execute_with("human-monitor-command", &json!({"command-line": line}))?;
+    match answer.as_str().map(str::trim) {
+        None | Some("") => Ok(()),
+        Some(why) => Err(failed(format!("QEMU cannot publish port {rule}: {why}"))),
     }
 }
 
