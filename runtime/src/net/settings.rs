@@ -124,14 +124,14 @@ pub fn replace(card: usize, address: [u8; 6], entry: Option<&[u8]>) {
     }
     add_address(card, link_local(address));
     let root = ROOT.borrow().clone();
-    if let (Some(setting), Some(root)) = (entry.and_then(parse), root) {
-        apply(card, &setting, &root);
+    match (entry.and_then(parse), root) {
+        (Some(setting), Some(root)) => apply(card, &setting, &root),
+        _ => announce(card),
     }
-    announce(card);
 }
 
-/// Tells the network of a card who has its IPv4 addresses now. It may have asked before the card was
-/// another one.
+/// Tells the network of a card who has its IPv4 addresses now. Someone may have asked before the card
+/// was there, or before it was another one.
 fn announce(card: usize) {
     stack::with_network(card, |network| {
         let hardware = network.card.address();
@@ -214,7 +214,7 @@ pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
     }
 }
 
-/// Gives a card another address.
+/// Gives a card another address, and says so.
 pub fn add_address(card: usize, address: IpCidr) {
     stack::with_network(card, |network| {
         network.interface.update_ip_addrs(|addresses| {
@@ -225,6 +225,9 @@ pub fn add_address(card: usize, address: IpCidr) {
             let _ = addresses.push(address);
         });
     });
+    if matches!(address, IpCidr::Ipv4(_)) {
+        announce(card);
+    }
 }
 
 /// Takes an address of a card away.
