@@ -224,8 +224,8 @@ impl Socket {
         let (flags, address, mask, hardware, mtu, index) = unsafe {
             (
                 flags.ifr_ifru.ifru_flags,
-                flags_address(&address.ifr_ifru.ifru_addr),
-                flags_address(&mask.ifr_ifru.ifru_netmask),
+                socket_address(&address.ifr_ifru.ifru_addr),
+                socket_address(&mask.ifr_ifru.ifru_netmask),
                 hardware.ifr_ifru.ifru_hwaddr,
                 mtu.ifr_ifru.ifru_mtu,
                 index.ifr_ifru.ifru_ifindex,
@@ -234,11 +234,14 @@ impl Socket {
         if i32::from(flags) & libc::IFF_UP == 0 || hardware.sa_family != libc::ARPHRD_ETHER {
             return Ok(None);
         }
-        let [a, b, c, d, e, f, ..] = hardware.sa_data.map(i8_to_u8);
+        let mut mac = [0; 6];
+        for (place, byte) in mac.iter_mut().zip(hardware.sa_data) {
+            *place = i8_to_u8(byte);
+        }
         Ok(Some(Link {
             name: name.to_owned(),
             index: index.cast_unsigned(),
-            mac: Mac([a, b, c, d, e, f]),
+            mac: Mac(mac),
             mtu,
             address,
             prefix: u8::try_from(u32::from(mask).leading_ones()).unwrap_or(32),
@@ -311,7 +314,7 @@ fn request(name: &str) -> libc::ifreq {
 }
 
 /// Returns the address in a socket address: four bytes behind a port of two.
-fn flags_address(address: &libc::sockaddr) -> Ipv4Addr {
+fn socket_address(address: &libc::sockaddr) -> Ipv4Addr {
     let [_, _, a, b, c, d, ..] = address.sa_data.map(i8_to_u8);
     Ipv4Addr::new(a, b, c, d)
 }

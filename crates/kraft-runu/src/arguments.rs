@@ -130,7 +130,11 @@ impl Arguments {
                 Some(_) => &VALUES,
             };
             let separate = joined.is_none() && known.contains(&name.as_str());
-            let value = joined.or_else(|| left.next().filter(|_| separate).cloned());
+            let value = if separate {
+                left.next().cloned()
+            } else {
+                joined
+            };
             let ours = parsed.verb.is_none() && name == "delegate";
             if !ours {
                 parsed.plain.push(arg.clone());

@@ -250,7 +250,7 @@ fn cpus(guest: Guest, asked: &Asked, resources: &Resources) -> u32 {
         let cpu = resources.cpu.as_ref()?;
         let quota = u64::try_from(cpu.quota?).ok().filter(|quota| *quota > 0)?;
         let period = cpu.period.filter(|period| *period > 0).unwrap_or(100_000);
-        u32::try_from(quota.div_ceil(period)).ok()
+        Some(u32::try_from(quota.div_ceil(period)).unwrap_or(MOST_CPUS))
     };
     let cpus = asked.cpus.or_else(by_time).unwrap_or(1);
     cpus.clamp(1, MOST_CPUS)
@@ -304,7 +304,19 @@ fn args(process: &Process) -> Vec<String> {
     {
         args = rest;
     }
-    args.to_vec()
+    let begins_with_parameter = args.first().is_some_and(|first| is_parameter(first));
+    if begins_with_parameter {
+        return args.to_vec();
+    }
+    // In front of a `--` are parameters of the kernel, which a container's arguments are not.
+    [&["--".to_owned()], args].concat()
+}
+
+/// Returns whether an argument is a parameter of a kernel: `library.name=value`.
+fn is_parameter(argument: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let name = argument.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| name.contains('.') && name.chars().all(fine))
 }
 
 fn env(process: &Process) -> BTreeMap<String, String> {

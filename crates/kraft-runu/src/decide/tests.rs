@@ -107,8 +107,25 @@ fn the_stand_in_for_engines_without_this_runtime_is_dropped() {
         let json = format!(r#"{{"process":{{"args":["{first}","/a"]}}}}"#);
         assert_eq!(decided(&json).spec.args, ["/a"], "{first}");
     }
-    let decision = decided(r#"{"process":{"args":["/dev/init","--","/a","--","b"]}}"#);
-    assert_eq!(decision.spec.args, ["b"], "as in every image of kraft");
+    let args = |json: &str| {
+        let spec = decided(json).spec;
+        (spec.kernel_args, spec.args)
+    };
+    let none = Vec::<String>::new();
+    let words = |words: &[&str]| words.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
+    // A `--` is the program's, unless parameters of the kernel are in front of it.
+    assert_eq!(
+        args(r#"{"process":{"args":["/dev/init","--","/a","--","b"]}}"#),
+        (none.clone(), words(&["/a", "--", "b"]))
+    );
+    assert_eq!(
+        args(r#"{"process":{"args":["vfs.x=1","--","/a"]}}"#),
+        (words(&["vfs.x=1"]), words(&["/a"]))
+    );
+    assert_eq!(
+        args(r#"{"process":{"args":["/a.b=c"]}}"#),
+        (none, words(&["/a.b=c"]))
+    );
 }
 
 #[test]
@@ -124,7 +141,7 @@ fn only_known_annotations_count_and_within_limits() {
     assert_eq!(smaller.resources.memory.unwrap().limit, Some(128 << 20));
     let more = refused(&with(r#""org.unikraft.runu.memory":"128Mi""#, "67108864"));
     assert!(more.contains("more than the memory limit"), "{more}");
-    for odd in ["-m 5", "1e9", "", "64Mi -nographic"] {
+    for odd in ["-m 5", "", "64Mi -nographic", "64Mi,share=on"] {
         let json = with(&format!(r#""org.unikraft.runu.memory":"{odd}""#), "-1");
         assert!(refused(&json).contains("is not a size"), "{odd}");
     }
