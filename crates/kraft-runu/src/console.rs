@@ -27,7 +27,7 @@ pub(crate) fn make(socket: &Path) -> Result<File, Failure> {
     let slave = rustix::fs::open(&name, flags, Mode::empty())
         .map_err(system("cannot open the terminal of the container"))?;
     raw(&slave)?;
-    send(socket, name.as_bytes(), master)?;
+    send(socket, name.as_bytes(), &master)?;
     Ok(File::from(slave))
 }
 
@@ -42,7 +42,7 @@ fn raw(terminal: &OwnedFd) -> Result<(), Failure> {
 }
 
 /// Sends an open file with its name, in one message.
-fn send(socket: &Path, name: &[u8], file: OwnedFd) -> Result<(), Failure> {
+fn send(socket: &Path, name: &[u8], file: &OwnedFd) -> Result<(), Failure> {
     let shown = std::ffi::OsStr::from_bytes(socket.as_os_str().as_bytes());
     let failed = |e: &(dyn std::error::Error + 'static)| {
         let what = format!("cannot send the terminal to `{}`", shown.display());

@@ -383,7 +383,7 @@ fn is_own(destination: &str) -> bool {
         let rest = destination.strip_prefix(*own);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    OWN.iter().any(|own| inside(&own)) || destination == "/"
+    OWN.iter().any(inside) || destination == "/"
 }
 
 /// Notes that a file is copied although the guest could be expected to write it.

@@ -65,7 +65,7 @@ pub(crate) fn is_own(path: &Path) -> bool {
 #[derive(Debug)]
 pub(crate) struct Cards {
     pub(crate) interfaces: Vec<Interface>,
-    pub(crate) cards: Vec<DirectCard>,
+    pub(crate) devices: Vec<DirectCard>,
     pub(crate) links: Vec<Link>,
     /// Whether the last card is that between supervisor and guest.
     pub(crate) control: bool,
@@ -87,7 +87,7 @@ impl Cards {
     pub(crate) fn none() -> Self {
         Self {
             interfaces: Vec::new(),
-            cards: Vec::new(),
+            devices: Vec::new(),
             links: Vec::new(),
             control: false,
             _claim: None,
@@ -139,7 +139,7 @@ impl Cards {
 
     fn add(&mut self, tap: Tap, interface: Interface) {
         self.interfaces.push(interface);
-        self.cards.push(DirectCard {
+        self.devices.push(DirectCard {
             file: tap.file,
             device: tap.name,
         });
@@ -147,12 +147,12 @@ impl Cards {
 
     /// Has a VMM open the cards by their names: they stay until the machine has ended.
     pub(crate) fn close(&mut self) -> Result<(), Failure> {
-        for card in &self.cards {
+        for card in &self.devices {
             takeover::keep(&card.file)
                 .map_err(|e| Failure::of(&format!("cannot keep the card `{}`", card.device), &e))?;
         }
         // What stands for them is not used any more.
-        for card in &mut self.cards {
+        for card in &mut self.devices {
             card.file =
                 File::open("/dev/null").map_err(|e| Failure::of("cannot open `/dev/null`", &e))?;
         }

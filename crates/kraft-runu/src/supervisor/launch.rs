@@ -80,7 +80,7 @@ pub(super) fn launch(
         id: container.machine,
         spec: &container.spec,
         drivers: &drivers,
-        cards: &cards.cards,
+        cards: &cards.devices,
     }
     .start()
     .map_err(|e| Failure::of("cannot start the machine", &e))?;
@@ -141,12 +141,13 @@ fn add_files(
     match kraft_rootfs::append(&initrd, &out, files) {
         Ok(()) => container.spec.initrd = Some(out),
         // The archive is something else, such as a program that its kernel loads.
-        Err(e) => {
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
             let log = container.log.as_deref();
             let why = kraft_core::error::chain(&e);
             let sentence = format!("the guest does not get files of the engine: {why}");
             failure::log_to(log, container.log_json, "warning", &sentence);
         }
+        Err(e) => return Err(e.into()),
     }
     Ok(())
 }

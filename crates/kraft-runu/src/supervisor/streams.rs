@@ -103,13 +103,11 @@ impl Copier {
             return self.put(bytes, to);
         };
         first.extend(bytes);
-        match self.driver.guest_output(self.arch, &first, complete) {
-            Some(at) => self.put(first.get(at..).unwrap_or_default(), to),
-            None => {
-                self.beginning = Some(first);
-                Ok(())
-            }
+        if let Some(at) = self.driver.guest_output(self.arch, &first, complete) {
+            return self.put(first.get(at..).unwrap_or_default(), to);
         }
+        self.beginning = Some(first);
+        Ok(())
     }
 
     /// Writes output of the guest. Its serial port ends lines as terminals need it, and other streams
