@@ -11,6 +11,18 @@
 //! how engines find it; its own network stack sees nothing.
 //!
 //! All of it concerns the network namespace of this process, which must not be that of the host.
+//!
+//! ```no_run
+//! use kraft_net::takeover;
+//!
+//! let links = takeover::links()?;
+//! takeover::clean(&links)?;
+//! for link in &links {
+//!     let tap = takeover::take_over(link)?;
+//!     println!("a VMM with the address {} reads packets from {}", link.address, tap.name);
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io;

@@ -31,7 +31,7 @@ use crate::layer::{self, Role};
 
 /// The path of what the kernel was built with.
 pub const METADATA: &str = "unikraft/runu.json";
-/// The path of the program that stands in for a kernel.
+/// The path of the program that containers start.
 pub const STAND_IN: &str = "unikraft/bin/needs-runu";
 
 /// What the program prints.

@@ -385,7 +385,7 @@ fn memory_values(memory: &Memory, v2: bool) -> Vec<(&'static str, String)> {
     values
 }
 
-/// The time per period that is meant without one, in microseconds.
+/// The default period, in microseconds.
 const PERIOD: u64 = 100_000;
 
 fn cpu_values(cpu: &Cpu, v2: bool) -> Vec<(&'static str, String)> {

@@ -1,6 +1,16 @@
 //! The parts of `config.json` that a machine is made from (OCI runtime specification 1.2).
 //!
 //! Everything else is about processes of the host's kernel and has no meaning for a machine.
+//!
+//! ```
+//! use kraft_runu::config::Config;
+//!
+//! let text = br#"{"mounts":[{"destination":"/data","source":"/srv","options":["rbind","ro"]}]}"#;
+//! let config = Config::parse(text)?;
+//! let mount = &config.mounts[0];
+//! assert!(mount.is_bind() && mount.is_read_only());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,43 @@
 //! All that an image, an annotation or a label can influence passes through here. It may choose what
 //! the guest runs, its environment, and sizes within limits; never a program or a file of the host, nor
 //! an option of a VMM.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use kraft_core::arch::Arch;
+//! use kraft_core::host::{Host, Kvm};
+//! use kraft_core::kernel::abilities::Abilities;
+//! use kraft_core::kernel::{BootProtocol, Guest, KernelImage};
+//! use kraft_machine::driver::Drivers;
+//! use kraft_runu::config::Config;
+//! use kraft_runu::decide::{Found, Limits, decide};
+//!
+//! let config = Config::parse(br#"{"process": {"args": ["/unikraft/bin/kernel", "/server"]},
+//!     "linux": {"resources": {"memory": {"limit": 134217728}}}}"#)?;
+//! let found = Found {
+//!     kernel: "/bundle/rootfs/unikraft/bin/kernel".into(),
+//!     image: KernelImage {
+//!         arch: Arch::X86_64,
+//!         boot: BootProtocol::Pvh,
+//!         guest: Guest::Runtime,
+//!     },
+//!     abilities: Abilities::RUNTIME,
+//!     initrd: None,
+//!     sources: BTreeMap::new(),
+//! };
+//! let host = Host {
+//!     arch: Some(Arch::X86_64),
+//!     kvm: Kvm::Disabled,
+//!     vmms: Drivers::default().support(),
+//! };
+//! let limits = Limits { overhead: 64 << 20, kvm: true, firecracker: false };
+//! let decision = decide(&config, &found, &host, limits).expect("a machine");
+//! assert_eq!(decision.spec.args, ["/server"]);
+//! assert_eq!(decision.spec.memory, 128 << 20);
+//! assert_eq!(decision.resources.memory_limit(), Some(192 << 20));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -287,7 +324,7 @@ const INITS: [&str; 4] = [
     "/catatonit",
 ];
 
-/// Returns the arguments of the application: without the kernel, or what stands in for it, and without a
+/// Returns the arguments of the application: without the kernel, or the program in its place, and without a
 /// program that reaps processes.
 fn args(process: &Process) -> Vec<String> {
     let mut args = process.args.as_slice();

@@ -46,10 +46,10 @@ fn run_one(hook: &Hook, kind: &str, state: &[u8]) -> Result<(), Failure> {
     if output.status.success() {
         return Ok(());
     }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).trim().to_owned();
     Err(Failure(format!(
-        "the {kind} hook `{}` failed ({}): {said}",
+        "the {kind} hook `{}` failed ({}): {printed}",
         hook.path, output.status
     )))
 }

@@ -35,7 +35,7 @@ mod failure;
 mod hooks;
 mod network;
 mod probe;
-pub mod settings;
+mod settings;
 mod state;
 pub mod supervisor;
 mod verbs;
@@ -61,6 +61,11 @@ pub struct Environment {
 }
 
 /// Runs a command line, without the program's name, and returns the exit code.
+///
+/// ```
+/// let environment = kraft_runu::Environment::default();
+/// assert_eq!(kraft_runu::main(&["--version".into()], &environment), 0);
+/// ```
 pub fn main(args: &[OsString], environment: &Environment) -> u8 {
     let arguments = Arguments::parse(args);
     match verbs::run(&arguments, environment) {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::failure::Failure;
 
 /// The file.
-pub const FILE: &str = "/etc/kraft/runu.json";
+pub(crate) const FILE: &str = "/etc/kraft/runu.json";
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -20,18 +20,18 @@ const LARGEST: u64 = 1 << 20;
 /// The settings of this runtime.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The runtime that ordinary containers are handed to: a name or a path. The default is the first of
     /// runc, crun and youki that is installed.
-    pub delegate: Option<String>,
+    pub(crate) delegate: Option<String>,
     /// The program of QEMU, and arguments that come first.
-    pub qemu: Option<String>,
+    pub(crate) qemu: Option<String>,
     /// The program of Firecracker.
-    pub firecracker: Option<String>,
+    pub(crate) firecracker: Option<String>,
     /// Whether guests may run under KVM.
-    pub kvm: bool,
+    pub(crate) kvm: bool,
     /// The memory that a VMM may use beside that of its guest, in MiB.
-    pub overhead: u64,
+    pub(crate) overhead: u64,
 }
 
 impl Default for Settings {
@@ -62,7 +62,7 @@ impl Settings {
     }
 
     /// Returns the memory that a VMM may use beside that of its guest, in bytes.
-    pub fn overhead(&self) -> u64 {
+    pub(crate) fn overhead(&self) -> u64 {
         self.overhead.saturating_mul(MIB)
     }
 

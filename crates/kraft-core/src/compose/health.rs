@@ -24,7 +24,7 @@ pub(super) fn of_line(line: &str) -> Option<HealthProbe> {
     probe_of(&shell_words::split(first).ok()?)
 }
 
-/// Understands the command of a health check, without the word `CMD`: see [`probe`].
+/// Understands the command of a health check, without the leading `CMD`: `curl -f http://localhost/`.
 pub fn probe_of(words: &[String]) -> Option<HealthProbe> {
     let (program, args) = words.split_first()?;
     let name = program.rsplit('/').next()?;

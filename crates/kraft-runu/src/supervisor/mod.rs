@@ -11,6 +11,13 @@
 //!              ▼                  ▼
 //!           exit 143           exit CODE
 //! ```
+//!
+//! ```no_run
+//! let mut args = std::env::args_os().skip(1);
+//! if args.next().is_some_and(|arg| arg == kraft_runu::supervisor::ARGUMENT) {
+//!     std::process::exit(i32::from(kraft_runu::supervisor::main(args)));
+//! }
+//! ```
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,7 +45,7 @@ use launch::Launched;
 /// The hidden argument with which this program becomes a supervisor.
 pub const ARGUMENT: &str = "__runu-supervisor";
 
-/// How often files of the VMM are looked after.
+/// The interval at which the files of the VMM are kept small.
 const TURN: Duration = Duration::from_secs(1);
 
 /// How long a VMM may take to do something.
@@ -220,7 +227,7 @@ impl Supervisor {
     /// Removes what the machine needed.
     fn clean(&self) {
         if self.container.network != Network::Host {
-            // A namespace of an engine goes on, with other containers in it.
+            // A namespace of an engine may have other containers in it.
             let links = takeover::links().unwrap_or_default();
             let _ = takeover::clean(&links);
         }
@@ -283,7 +290,7 @@ fn is_end(signal: i32) -> bool {
 }
 
 fn watch_signals(sender: &Sender<Event>) -> std::io::Result<()> {
-    // The terminal may hang up: an engine ends its containers by other signals.
+    // SIGHUP means that the terminal was closed: an engine ends its containers by other signals.
     let watched = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGWINCH];
     let mut signals = signal_hook::iterator::Signals::new(watched)?;
     let sender = sender.clone();
@@ -319,7 +326,7 @@ mod tests {
         assert_eq!(exit_code(&own, &asked), 7);
         assert_eq!(exit_code(&EndReason::Stopped, &asked), 143);
         assert_eq!(exit_code(&killed, &asked), 143);
-        // Memory ran out, or somebody killed the VMM.
+        // Memory ran out, or another process killed the VMM.
         assert_eq!(exit_code(&killed, &none), 137);
         assert_eq!(exit_code(&EndReason::PoweredOff, &crashed), 1);
     }

@@ -74,7 +74,7 @@ struct Copier {
     beginning: Option<Vec<u8>>,
     tail: Vec<u8>,
     carriage_return: bool,
-    /// Who is told of a crash; `None` when that was done.
+    /// Where a crash is reported; `None` once that was done.
     crash: Option<Sender<Event>>,
 }
 
@@ -176,7 +176,7 @@ fn input_loop(input: &mut ConsoleInput, terminal: bool) -> io::Result<()> {
                 input.send(chunk.get(..read).unwrap_or_default(), Duration::MAX)?;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // The terminal has hung up.
+            // The terminal was closed.
             Err(e) => return Err(e),
         }
     }
