@@ -92,7 +92,11 @@ fn runtime_arguments(args: &[OsString]) -> Option<&[OsString]> {
         return Some(rest);
     }
     let (first, rest) = rest.split_first()?;
-    (first == kraft_runu::NAME).then_some(rest)
+    // The help of `kraft runu` is that of a command of kraft.
+    let is_help = rest
+        .first()
+        .is_some_and(|arg| arg == "-h" || arg == "--help");
+    (first == kraft_runu::NAME && !is_help).then_some(rest)
 }
 
 /// Runs the command.

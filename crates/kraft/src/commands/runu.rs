@@ -11,11 +11,10 @@ use crate::failure::{Failure, Kind};
 /// `runu`, which `make install` links to it, kraft is that program: an image that `kraft pkg` has
 /// made boots as a machine, and every other image is handed to runc, crun or youki.
 ///
-/// The arguments are those of runc; `kraft runu --help` lists them. For Docker, register the program
+/// The arguments are those of runc; `runu --help` lists them. For Docker, register the program
 /// in `/etc/docker/daemon.json`: `{"runtimes": {"runu": {"path": "/usr/local/bin/runu"}}}`, then use
 /// `docker run --runtime runu IMAGE`.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// A command of an OCI runtime, with its flags
     #[arg(
