@@ -11,7 +11,7 @@
 //! | environment | `--env` over that of the project or image, name by name |
 //! | architecture | the kernel; `--arch` can only agree |
 //! | platform | `--plat`; the one that boots this kind of kernel |
-//! | memory | `--memory`; 64Mi |
+//! | memory | `--memory`; 64Mi, or what the root filesystem needs |
 //! | CPUs | `--cpus`; 1 |
 //!
 //! ```
@@ -253,6 +253,29 @@ pub fn check_fit(spec: &MachineSpec, kernel: u64, initrd: u64) -> Option<Problem
         ))
         .help(format!("increase it: `--memory {round}Mi`")),
     )
+}
+
+/// Returns the memory of a machine for which none is requested, in bytes: enough for its kernel and its
+/// root filesystem, and [`DEFAULT_MEMORY`] for the application.
+///
+/// ```
+/// use kraft_core::plan::{DEFAULT_MEMORY, default_memory};
+/// use kraft_core::quantity::MIB;
+///
+/// assert_eq!(default_memory(MIB, 2 * MIB), DEFAULT_MEMORY);
+/// assert_eq!(default_memory(MIB, 100 * MIB), 272 * MIB);
+/// ```
+pub fn default_memory(kernel: u64, initrd: u64) -> u64 {
+    let loaded = kernel.saturating_add(initrd.saturating_mul(2));
+    // A small root filesystem is a small part of it.
+    if loaded <= DEFAULT_MEMORY / 4 {
+        return DEFAULT_MEMORY;
+    }
+    let step = 16 * MIB;
+    loaded
+        .saturating_add(DEFAULT_MEMORY)
+        .div_ceil(step)
+        .saturating_mul(step)
 }
 
 fn merge_labels(request: &RunRequest, boot: &Boot) -> BTreeMap<String, String> {

@@ -47,6 +47,7 @@ use kraft_core::mount::{self, Volume};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
+use kraft_core::quantity;
 use kraft_machine::{Machine, Machines};
 use kraft_net::Request;
 use kraft_sys::{clock, fs};
@@ -221,7 +222,22 @@ pub fn plan(
     boot: &Boot,
     kernel_size: u64,
 ) -> Result<MachineSpec, Error> {
-    let (request, host) = &host(ctx, request, boot.image);
+    let (mut request, host) = host(ctx, request, boot.image);
+    let archive = boot.initrd.as_ref();
+    let archive = archive.and_then(|path| std::fs::metadata(path).ok());
+    let archive_size = archive.map_or(0, |metadata| metadata.len());
+    if request.memory.is_none() {
+        let memory = plan::default_memory(kernel_size, archive_size);
+        if memory > plan::DEFAULT_MEMORY {
+            ctx.info(&format!(
+                "the machine gets {} of memory for its root filesystem of {}Mi; `--memory` sets another size",
+                quantity::display(memory),
+                archive_size.div_ceil(quantity::MIB)
+            ));
+        }
+        request.memory = Some(memory);
+    }
+    let (request, host) = (&request, &host);
     let Planned {
         spec,
         notes,
@@ -233,9 +249,6 @@ pub fn plan(
     for note in &notes {
         warn(ctx, note);
     }
-    let archive = spec.initrd.as_ref();
-    let archive = archive.and_then(|path| std::fs::metadata(path).ok());
-    let archive_size = archive.map_or(0, |metadata| metadata.len());
     let tight = plan::check_fit(&spec, kernel_size, archive_size);
     if let Some(note) = tight {
         warn(ctx, &note);

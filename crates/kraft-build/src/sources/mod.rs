@@ -67,7 +67,7 @@ pub use error::{ArchiveError, CatalogError, DownloadError, Error, GitSort};
 pub use http::{Credential, Http};
 pub use kraft_http::ClientError;
 pub(crate) use tree::stub_repository;
-pub use tree::{Put, is_in_place, is_ours};
+pub use tree::{Put, is_in_place, is_ours, release};
 
 /// Maximum number of concurrent downloads.
 const SIDE_BY_SIDE: usize = 8;

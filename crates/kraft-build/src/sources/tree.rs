@@ -68,6 +68,13 @@ pub fn is_ours(to: &Path) -> bool {
     to.is_symlink() || to.join(MARK).is_file()
 }
 
+/// Makes an installed component files of the user: without the marker, and without the repository that
+/// has only its commit.
+pub fn release(to: &Path) -> Result<(), fs::Error> {
+    fs::remove_tree(&to.join(".git"))?;
+    fs::remove_file(&to.join(MARK))
+}
+
 /// Returns whether the tree of a component is in the cache.
 pub(super) fn is_cached(cache: &Path, pin: &Pin) -> bool {
     place(cache, pin).is_dir()

@@ -28,6 +28,30 @@ pub fn command(text: &str) -> Option<Vec<String>> {
     (!all.is_empty()).then_some(all)
 }
 
+/// Returns whether nothing names a command: neither the last stage nor, as far as that can be known, an
+/// image that it is made from.
+pub(super) fn has_no_command(text: &str) -> bool {
+    let mut empty = false;
+    let mut named = false;
+    for line in logical_lines(text) {
+        let mut words = line.split_whitespace();
+        match words
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase()
+            .as_str()
+        {
+            "FROM" => {
+                empty = words.find(|word| !word.starts_with("--")) == Some("scratch");
+                named = false;
+            }
+            "ENTRYPOINT" | "CMD" => named = true,
+            _ => {}
+        }
+    }
+    empty && !named
+}
+
 /// Returns the arguments of the exec form, `["a", "b"]`; `None` for the shell form.
 fn words(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text.trim()).ok()
@@ -62,6 +86,15 @@ mod tests {
         let text = "FROM a\nCMD [\"no\"]\nfrom b\n# x\nENTRYPOINT [\"/bin/nginx\", \\\n  # why\n  \"-c\"]\nCmd [\"/conf\"]\n";
         assert_eq!(command(text).unwrap(), ["/bin/nginx", "-c", "/conf"]);
         assert_eq!(command("FROM a\nCMD [\"/a\"]").unwrap(), ["/a"]);
+    }
+
+    #[test]
+    fn only_an_empty_image_without_a_command_has_none() {
+        assert!(has_no_command(
+            "FROM a AS b\nCMD x\nFROM scratch\nCOPY a /a\n"
+        ));
+        assert!(!has_no_command("FROM scratch\nCMD x\n"));
+        assert!(!has_no_command("FROM --platform=$P nginx\n"));
     }
 
     #[test]

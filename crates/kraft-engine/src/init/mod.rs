@@ -1,14 +1,23 @@
-//! Creates a project in a directory: finds a Dockerfile, C sources or programs there, and writes the
-//! files that make a unikernel of them. Files that exist stay as they are.
+//! Creates a project in a directory: finds out what is there, and writes the files that make a
+//! unikernel of it. Files that exist stay as they are.
+//!
+//! ```text
+//! directory ─ look ─► Found ─ decide ─► Type ─ plan ─► Planned ─ write ─► InitOutput
+//! ```
 
 mod dockerfile;
+mod languages;
+mod samples;
 mod sources;
 mod text;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use kraft_build::sources::{Error as FetchError, Origin, Put, Wanted};
 use kraft_core::arch::Arch;
+use kraft_core::component::Kind;
+use kraft_core::compose;
 use kraft_core::kernel::object::Object;
 use kraft_core::kernel::{self, KernelImage};
 use kraft_core::kraftfile::{self, FILE_NAMES};
@@ -17,8 +26,11 @@ use kraft_core::problem::{Problem, Text};
 use kraft_sys::fs;
 
 pub use self::dockerfile::command as command_of;
+use self::languages::Files;
+pub use self::samples::names as samples;
 use self::sources::Sources;
 use crate::context::{AskError, Context};
+use crate::sources::Fetching;
 
 /// Why a project cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +56,31 @@ pub enum Error {
     #[error("`{}` already exists", .0.display())]
     Exists(PathBuf),
     /// The directory has nothing to make a project from.
-    #[error("there is neither a Dockerfile nor a C source nor a program in `{}`", .0.display())]
+    #[error("there is nothing in `{}` that a project can be made from", .0.display())]
     Empty(PathBuf),
+    /// A project of a language has no file that is run.
+    #[error("cannot find what the {language} project runs: expected {expected}")]
+    NoEntry {
+        /// The name of the language.
+        language: &'static str,
+        /// What there would be.
+        expected: &'static str,
+    },
+    /// A name cannot be that of a program.
+    #[error("`{}` is not a valid name of a program", .0.escape_debug())]
+    InvalidProgram(String),
+    /// There is no such template.
+    #[error("template `{0}` not found")]
+    NoTemplate(String),
+    /// A template is only copied into an empty directory.
+    #[error("`{}` is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// A template cannot be fetched.
+    #[error("cannot fetch the template")]
+    Fetch(#[source] FetchError),
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] crate::sources::Error),
     /// The Kraftfile would have errors, such as an invalid name.
     #[error("`{}` would have errors", text.name)]
     Invalid {
@@ -71,21 +106,54 @@ const LARGEST_TEXT: u64 = 1 << 20;
 /// The largest number of entries of a directory that are looked at.
 const MOST_ENTRIES: usize = 10_000;
 
-/// What a project is made from.
+/// What a project is made from. Languages get a Dockerfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// A Dockerfile, run by a ready kernel that runs Linux programs
+    /// A Dockerfile, run by a ready kernel that runs Linux programs.
     Dockerfile,
-    /// C sources, built into a kernel
-    C,
-    /// A Linux program, run by a ready kernel; or a kernel
+    /// A Compose file.
+    Compose,
+    /// Node.js.
+    Node,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// Rust.
+    Rust,
+    /// PHP.
+    Php,
+    /// Ruby.
+    Ruby,
+    /// Java, with Maven or Gradle.
+    Java,
+    /// Elixir.
+    Elixir,
+    /// Deno.
+    Deno,
+    /// A web site of files.
+    Static,
+    /// A Linux program, run by a ready kernel; or a kernel.
     Binary,
+    /// C sources, built into a kernel.
+    C,
 }
 
 impl Type {
     fn describe(self, found: &Found) -> String {
         match self {
             Self::Dockerfile => "the Dockerfile".to_owned(),
+            Self::Compose => "the Compose file".to_owned(),
+            Self::Node => "the Node.js project".to_owned(),
+            Self::Python => "the Python project".to_owned(),
+            Self::Go => "the Go module".to_owned(),
+            Self::Rust => "the Rust package".to_owned(),
+            Self::Php => "the PHP project".to_owned(),
+            Self::Ruby => "the Ruby project".to_owned(),
+            Self::Java => "the Java project".to_owned(),
+            Self::Elixir => "the Elixir project".to_owned(),
+            Self::Deno => "the Deno project".to_owned(),
+            Self::Static => "the web site".to_owned(),
             Self::C if found.sources.is_empty() => "C sources".to_owned(),
             Self::C => format!("the C sources ({})", shorten(&found.sources.files)),
             Self::Binary => match found.programs.first() {
@@ -114,14 +182,22 @@ pub struct InitRequest<'a> {
     pub name: Option<&'a str>,
     /// The image that a Dockerfile or a program runs on.
     pub runtime: &'a str,
+    /// The program to run, of several.
+    pub program: Option<&'a str>,
+    /// What to copy into the directory first: the name of a sample, or the URL of a Git repository.
+    pub template: Option<&'a str>,
     /// Whether to replace a Kraftfile that exists.
     pub force: bool,
+    /// Whether to write nothing.
+    pub dry_run: bool,
 }
 
 /// What was found in a directory.
 #[derive(Debug, Default)]
 struct Found {
     dockerfile: bool,
+    compose: bool,
+    languages: Vec<Type>,
     sources: Sources,
     programs: Vec<Program>,
 }
@@ -137,10 +213,12 @@ struct Program {
 }
 
 /// What was written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct InitOutput {
     /// The files that were created or added to.
     pub written: Vec<PathBuf>,
+    /// The files that would be created, with their texts, if nothing is written.
+    pub texts: Vec<(PathBuf, String)>,
     /// What the user can do next, one sentence each.
     pub next: Vec<String>,
 }
@@ -166,23 +244,125 @@ pub struct InitOutput {
 ///     kind: Some(Type::C),
 ///     name: Some("hello"),
 ///     runtime: "builtin",
+///     program: None,
+///     template: None,
 ///     force: false,
+///     dry_run: false,
 /// };
 /// let output = init::create(&ctx, &request).unwrap();
 /// assert_eq!(output.written.last().unwrap(), &dir.path().join("Kraftfile"));
 /// ```
 pub fn create(ctx: &Context, request: &InitRequest<'_>) -> Result<InitOutput, Error> {
-    let target = kraftfile_of(request)?;
+    let mut request = *request;
+    let mut sample: &[(&'static str, &'static str)] = &[];
+    let mut copied = Vec::new();
+    if let Some(template) = request.template {
+        if let Some(found) = samples::find(template) {
+            request.kind = Some(found.kind);
+            sample = found.files;
+        } else if is_url(template) {
+            copied = fetch(ctx, template, &request)?;
+            if FILE_NAMES
+                .iter()
+                .any(|name| request.dir.join(name).is_file())
+            {
+                let next = vec!["`kraft run` runs it".to_owned()];
+                return Ok(InitOutput {
+                    written: copied,
+                    next,
+                    ..InitOutput::default()
+                });
+            }
+        } else {
+            return Err(Error::NoTemplate(template.to_owned()));
+        }
+    }
+    let target = kraftfile_of(&request)?;
     let found = look(request.dir)?;
-    let kind = decide(ctx, request, &found)?;
-    let name = named(ctx, request)?;
-    let planned = match kind {
-        Type::Dockerfile => of_dockerfile(request, &name)?,
+    let kind = decide(ctx, &request, &found)?;
+    if kind == Type::Compose {
+        return Ok(InitOutput {
+            written: copied,
+            next: vec!["`kraft compose up` runs the services of the Compose file".to_owned()],
+            ..InitOutput::default()
+        });
+    }
+    let name = named(ctx, &request)?;
+    let mut planned = match kind {
+        Type::Dockerfile => of_dockerfile(&request, &name)?,
         Type::C => of_sources(&name, &found.sources),
-        Type::Binary => of_program(ctx, request, &name, &found)?,
+        Type::Binary => of_program(ctx, &request, &name, &found)?,
+        language => of_language(&request, &name, language, sample)?,
     };
+    if kind != Type::C {
+        let files = sample.iter().map(|&(name, text)| (name, text.to_owned()));
+        planned.files.splice(0..0, files);
+    }
     check(&planned.kraftfile, &target)?;
-    write(request.dir, &target, planned)
+    if request.dry_run {
+        return Ok(preview(request.dir, &target, planned));
+    }
+    let mut output = write(request.dir, &target, planned)?;
+    output.written.splice(0..0, copied);
+    Ok(output)
+}
+
+/// Returns what would be written.
+fn preview(dir: &Path, target: &Path, planned: Planned) -> InitOutput {
+    let files = planned.files.into_iter();
+    let files = files.map(|(name, text)| (dir.join(name), text));
+    let new = files.filter(|(path, _)| std::fs::symlink_metadata(path).is_err());
+    InitOutput {
+        written: Vec::new(),
+        texts: new
+            .chain([(target.to_owned(), planned.kraftfile)])
+            .collect(),
+        next: planned.next,
+    }
+}
+
+/// Returns whether a template is the URL of a repository.
+fn is_url(template: &str) -> bool {
+    template.contains("://") || template.starts_with("git@")
+}
+
+/// Copies a repository into a directory, which must be empty or new; returns the directory.
+fn fetch(ctx: &Context, url: &str, request: &InitRequest<'_>) -> Result<Vec<PathBuf>, Error> {
+    if request.dry_run {
+        return Ok(Vec::new());
+    }
+    let dir = request.dir;
+    if let Ok(mut entries) = std::fs::read_dir(dir) {
+        if entries.next().is_some() {
+            return Err(Error::NotEmpty(dir.to_owned()));
+        }
+        // It is made by a rename.
+        std::fs::remove_dir(dir).map_err(fs::Error::on("replace", dir))?;
+    }
+    let sources = crate::sources::open(ctx, &Fetching::default())?;
+    let wanted = Wanted {
+        kind: Kind::App,
+        name: kraft_build::sources::name_of(url).to_owned(),
+        source: Some(url.to_owned()),
+        version: None,
+    };
+    let key = wanted.key();
+    let first = |results: Vec<Result<Origin, FetchError>>| results.into_iter().next();
+    let Some(origin) = first(sources.resolve(&[wanted], &*ctx.reporter)) else {
+        return Ok(Vec::new());
+    };
+    let origin = origin.map_err(Error::Fetch)?;
+    if let Origin::Pinned(pin) = &origin {
+        for outcome in sources.obtain(&[(key.clone(), pin.clone())], &*ctx.reporter) {
+            outcome.map_err(Error::Fetch)?;
+        }
+    }
+    let put = sources.materialise(&key, &origin, dir);
+    if put.map_err(Error::Fetch)? == Put::Foreign {
+        return Err(Error::NotEmpty(dir.to_owned()));
+    }
+    kraft_build::sources::release(dir).map_err(Error::File)?;
+    Ok(vec![dir.to_owned()])
 }
 
 /// The files to write.
@@ -206,18 +386,46 @@ fn of_dockerfile(request: &InitRequest<'_>, name: &str) -> Result<Planned, Error
         }
         Err(error) => return Err(error.into()),
     };
-    let command = dockerfile::command(&text);
     let mut next = Vec::new();
-    if command.is_none() {
+    if dockerfile::has_no_command(&text) {
         next.push("set `cmd` in the Kraftfile to the program and its arguments".to_owned());
     }
     next.push("`kraft run` builds the root filesystem and boots it".to_owned());
     Ok(Planned {
-        kraftfile: text::runs(name, request.runtime, "./Dockerfile", command.as_deref()),
+        kraftfile: text::runs(name, request.runtime, "./Dockerfile", None),
         files: Vec::new(),
         program: None,
         images: true,
         next,
+    })
+}
+
+/// Plans a project of a language, of which `sample` is written if it is not empty.
+fn of_language(
+    request: &InitRequest<'_>,
+    name: &str,
+    kind: Type,
+    sample: &'static [(&'static str, &'static str)],
+) -> Result<Planned, Error> {
+    let files = Files::new(request.dir, sample);
+    let recipe = languages::recipe(kind, &files, request.program)?;
+    let recipe = recipe.ok_or_else(|| Error::Empty(request.dir.to_owned()))?;
+    let ignored = recipe.ignored.join("\n") + "\n";
+    let run = match recipe.port {
+        Some(port) => format!(
+            "`kraft run -p {port}:{port}` builds the Dockerfile and boots it: http://localhost:{port}"
+        ),
+        None => "`kraft run` builds the Dockerfile and boots it".to_owned(),
+    };
+    Ok(Planned {
+        kraftfile: text::runs(name, request.runtime, "./Dockerfile", None),
+        files: vec![
+            ("Dockerfile", recipe.dockerfile),
+            (".dockerignore", ignored),
+        ],
+        program: None,
+        images: true,
+        next: vec![run],
     })
 }
 
@@ -241,7 +449,7 @@ fn of_sources(name: &str, found: &Sources) -> Planned {
     }
     next.push("`kraft build` builds the kernel, `kraft run` boots it".to_owned());
     Planned {
-        kraftfile: text::builds(name, host_arch()),
+        kraftfile: text::builds(name, host_arch(), &sources),
         files,
         program: None,
         images: false,
@@ -255,7 +463,14 @@ fn of_program(
     name: &str,
     found: &Found,
 ) -> Result<Planned, Error> {
+    let chosen = |name: &str| {
+        let name = name.trim_start_matches("./");
+        let mut programs = found.programs.iter();
+        let chosen = programs.find(|program| program.name == name);
+        chosen.ok_or_else(|| Error::NoProgram(request.dir.join(name)))
+    };
     let program = match found.programs.as_slice() {
+        _ if request.program.is_some() => chosen(request.program.unwrap_or_default())?,
         [] => {
             return Err(Error::NoProgram(request.dir.to_owned()));
         }
@@ -319,6 +534,9 @@ fn look(dir: &Path) -> Result<Found, fs::Error> {
         Err(error) => return Err(fs::Error::on("read", dir)(error)),
     };
     found.dockerfile = dir.join("Dockerfile").is_file();
+    let mut compose = compose::FILE_NAMES.iter();
+    found.compose = compose.any(|name| dir.join(name).is_file());
+    found.languages = languages::detect(&Files::new(dir, &[]));
     found.sources = sources::look(dir)?;
     for entry in entries.take(MOST_ENTRIES) {
         let entry = entry.map_err(fs::Error::on("read", dir))?;
@@ -395,14 +613,25 @@ fn decide(ctx: &Context, request: &InitRequest<'_>, found: &Found) -> Result<Typ
 
 /// Returns what a project can be made from, the one that says most about how it runs first.
 fn candidates(found: &Found) -> Vec<Type> {
-    [
+    let before = [
         (found.dockerfile, Type::Dockerfile),
-        (!found.sources.is_empty() || found.sources.makefile, Type::C),
+        (found.compose, Type::Compose),
+    ];
+    let after = [
+        (found.sources.makefile, Type::C),
         (!found.programs.is_empty(), Type::Binary),
-    ]
-    .into_iter()
-    .filter_map(|(there, kind)| there.then_some(kind))
-    .collect()
+        (
+            !found.sources.is_empty() && !found.sources.makefile,
+            Type::C,
+        ),
+    ];
+    let languages = found.languages.iter().take(1).map(|kind| (true, *kind));
+    before
+        .into_iter()
+        .chain(languages)
+        .chain(after)
+        .filter_map(|(there, kind)| there.then_some(kind))
+        .collect()
 }
 
 /// Returns the name of the project: the one given, the answer of the user, or the directory's.
@@ -466,6 +695,10 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Erro
     for (name, text) in planned.files {
         let path = dir.join(name);
         if std::fs::symlink_metadata(&path).is_err() {
+            fs::check_inside(dir, &path)?;
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent, 0o755)?;
+            }
             fs::replace_file(&path, text.as_bytes())?;
             written.push(path);
         }
@@ -480,7 +713,8 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Erro
         }
     }
     for name in ignoring {
-        written.extend(ignore(&dir.join(name))?);
+        let changed = ignore(&dir.join(name))?;
+        written.extend(changed.filter(|path| !written.contains(path)));
     }
     fs::replace_file(target, planned.kraftfile.as_bytes())?;
     written.push(target.to_owned());
@@ -489,6 +723,7 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Erro
     }
     Ok(InitOutput {
         written,
+        texts: Vec::new(),
         next: planned.next,
     })
 }
@@ -523,7 +758,10 @@ mod tests {
             kind: None,
             name: None,
             runtime: "base",
+            program: None,
+            template: None,
             force: false,
+            dry_run: false,
         }
     }
 
@@ -581,14 +819,14 @@ mod tests {
                 vec![program("p")],
                 None,
                 &[],
-                Some(Type::C),
+                Some(Type::Binary),
             ),
             (
                 true,
                 sources("a.c"),
                 vec![program("p")],
                 None,
-                &[2],
+                &[1],
                 Some(Type::Binary),
             ),
             (
@@ -597,7 +835,7 @@ mod tests {
                 vec![program("p")],
                 None,
                 &[1],
-                Some(Type::Binary),
+                Some(Type::C),
             ),
             // What is given wins, and asks nothing.
             (
@@ -625,6 +863,7 @@ mod tests {
                 dockerfile,
                 sources,
                 programs,
+                ..Found::default()
             };
             let request = InitRequest {
                 kind,

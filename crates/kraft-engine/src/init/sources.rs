@@ -13,8 +13,20 @@ const MOST_ENTRIES: usize = 10_000;
 /// File extensions that Unikraft's build system compiles.
 const ENDINGS: [&str; 6] = ["c", "cc", "cpp", "cxx", "S", "s"];
 
-/// Directories whose sources are usually not part of the application.
-const SKIPPED: [&str; 5] = ["build", "rootfs", "test", "tests", "workdir"];
+/// The directory below the top whose sources belong to the application.
+const SOURCES: &str = "src";
+
+/// Directories below it whose sources are usually not part of the application.
+const SKIPPED: [&str; 8] = [
+    "build",
+    "node_modules",
+    "rootfs",
+    "target",
+    "test",
+    "tests",
+    "vendor",
+    "workdir",
+];
 
 /// The sources of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,9 +46,16 @@ impl Sources {
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
+
+    /// Returns whether there are C++ sources.
+    pub(super) fn has_cxx(&self) -> bool {
+        let cxx = [".cc", ".cpp", ".cxx"];
+        let is_cxx = |file: &String| cxx.iter().any(|ending| file.ends_with(ending));
+        self.files.iter().any(is_cxx)
+    }
 }
 
-/// Searches a directory and those below it; skips hidden directories.
+/// Searches a directory and `src` below it; skips hidden directories.
 pub(super) fn look(dir: &Path) -> Result<Sources, fs::Error> {
     let mut found = Sources {
         include: dir.join("include").is_dir(),
@@ -61,7 +80,11 @@ pub(super) fn look(dir: &Path) -> Result<Sources, fs::Error> {
             }
             let place = format!("{prefix}{name}");
             if kind.is_dir() {
-                if depth < DEEPEST && !SKIPPED.contains(&name.as_str()) {
+                let wanted = match depth {
+                    0 => name == SOURCES,
+                    depth => depth < DEEPEST && !SKIPPED.contains(&name.as_str()),
+                };
+                if wanted {
                     open.push((entry.path(), format!("{place}/"), depth + 1));
                 }
             } else if is_source(&name) {

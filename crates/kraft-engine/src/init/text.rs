@@ -34,7 +34,7 @@ pub(super) fn runs(name: &str, runtime: &str, rootfs: &str, command: Option<&[St
             let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
             format!("cmd: [{}]\n", words.join(", "))
         }
-        None => "# The program and its arguments:\n# cmd: [\"/bin/app\"]\n".to_owned(),
+        None => "# Instead of the command of the Dockerfile:\n# cmd: [\"/bin/app\"]\n".to_owned(),
     };
     format!(
         "spec: v0.6\n\nname: {}\n\n\
@@ -57,11 +57,16 @@ pub(super) fn kernel(name: &str, file: &str) -> String {
 }
 
 /// Returns the Kraftfile of a project that is built from sources.
-pub(super) fn builds(name: &str, arch: Arch) -> String {
+pub(super) fn builds(name: &str, arch: Arch, sources: &Sources) -> String {
+    let libraries = if sources.has_cxx() {
+        "libraries:\n  musl: stable\n  compiler-rt: stable\n  libunwind: stable\n  \
+         libcxxabi: stable\n  libcxx: stable\n"
+    } else {
+        "# The core has a small C library of its own. For a whole one:\n\
+         # libraries:\n#   musl: stable\n"
+    };
     format!(
-        "spec: v0.6\n\nname: {}\n\nunikraft:\n  version: stable\n\n\
-         # The core has a small C library of its own. For a whole one:\n\
-         # libraries:\n#   musl: stable\n\n\
+        "spec: v0.6\n\nname: {}\n\nunikraft:\n  version: stable\n\n{libraries}\n\
          targets:\n- {}\n",
         quoted(name),
         super::target(arch)

@@ -97,11 +97,30 @@ pub(crate) const PROJECT: Choices<Type> = Choices(&[
         "A Dockerfile, run by a prebuilt kernel for Linux programs",
         Type::Dockerfile,
     ),
-    (&["c"], "C sources, built into a kernel", Type::C),
+    (&["compose"], "A Compose file", Type::Compose),
+    (&["node", "nodejs"], "Node.js, in a Dockerfile", Type::Node),
+    (&["python"], "Python, in a Dockerfile", Type::Python),
+    (&["go", "golang"], "Go, in a Dockerfile", Type::Go),
+    (&["rust"], "Rust, in a Dockerfile", Type::Rust),
+    (&["php"], "PHP, in a Dockerfile", Type::Php),
+    (&["ruby"], "Ruby, in a Dockerfile", Type::Ruby),
+    (&["java"], "Java, in a Dockerfile", Type::Java),
+    (&["elixir"], "Elixir, in a Dockerfile", Type::Elixir),
+    (&["deno"], "Deno, in a Dockerfile", Type::Deno),
+    (
+        &["static", "html"],
+        "A web site of files, in a Dockerfile",
+        Type::Static,
+    ),
     (
         &["binary", "elf"],
         "A Linux program, run by a prebuilt kernel; or a kernel",
         Type::Binary,
+    ),
+    (
+        &["c", "cpp"],
+        "C and C++ sources, built into a kernel",
+        Type::C,
     ),
 ]);
 

@@ -81,9 +81,10 @@ pub(crate) struct Args {
     #[arg(short, long)]
     name: Option<String>,
 
-    /// Set the memory of the machine, such as 64Mi or 1G
-    #[arg(short = 'M', long, value_name = "SIZE", default_value = "64Mi")]
-    memory: String,
+    /// Set the memory of the machine, such as 64Mi or 1G (default: 64Mi, or more if the root filesystem
+    /// needs it)
+    #[arg(short = 'M', long, value_name = "SIZE")]
+    memory: Option<String>,
 
     /// Set the number of CPUs (default: 1)
     #[arg(long, value_name = "NUMBER")]
@@ -358,7 +359,11 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         name: args.name.clone(),
         platform: args.plat.0,
         arch: args.arch,
-        memory: Some(quantity::parse(&args.memory).map_err(Failure::usage)?),
+        memory: args
+            .memory
+            .as_deref()
+            .map(|memory| quantity::parse(memory).map_err(Failure::usage))
+            .transpose()?,
         cpus: args.cpus,
         ports: ports(args)?,
         networks: interfaces(args)?,

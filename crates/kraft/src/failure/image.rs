@@ -216,7 +216,10 @@ impl From<KernelError> for Failure {
             } => Self::usage(error)
                 .hint("give the path of a kernel file inside it: `kraft run KERNEL`"),
             KernelError::NotAKernel { .. } => Self::usage(error)
-                .hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels"),
+                .hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels")
+                .hint(
+                    "for sources and scripts, `kraft init` writes a Dockerfile; then `kraft run`",
+                ),
         }
     }
 }
@@ -245,7 +248,8 @@ impl From<run_target::Error> for Failure {
         };
         let failure = match error {
             Error::Nothing => Self::usage(error).hint(
-                "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
+                "name a kernel file, an image or the directory of a project: `kraft run WHAT`; \
+                 `kraft init` makes a project of this directory",
             ),
             Error::NoFile { .. } => Self::new(Kind::NotFound, error).hint(NAME_A_TARGET),
             Error::Kernel(error) => error.into(),

@@ -159,7 +159,10 @@ impl From<project::Error> for Failure {
 
         match error {
             Error::NoKraftfile(_) => Self::new(Kind::NotFound, error)
-                .hint("name one with `--kraftfile FILE`, or go to the directory of your project"),
+                .hint("`kraft init` writes one for what is in the directory, a Dockerfile included")
+                .hint(
+                    "or name one with `--kraftfile FILE`, or go to the directory of your project",
+                ),
             Error::Ambiguous(_) => Self::new(Kind::Failed, error)
                 .hint("name the one you mean with `--kraftfile`, or remove the others"),
             Error::Unsound { text, problems } => Self::problems_in(Kind::Failed, text, problems),
@@ -491,18 +494,33 @@ impl From<init::Error> for Failure {
 
         match error {
             Error::NoDockerfile(_) => Self::new(Kind::NotFound, error)
-                .hint("write one first, or start from C sources: `kraft init --type c`"),
+                .hint("write one, or `kraft init` without `--type` detects what is there"),
             Error::NoProgram(_) => {
                 Self::new(Kind::NotFound, error).hint("put an ELF file for x86_64 or arm64 there")
             }
             Error::SeveralPrograms(_) => {
-                Self::usage(error).hint("start in a directory with one of them")
+                Self::usage(error).hint("select one: `kraft init --program NAME`")
             }
+            Error::InvalidProgram(_) => Self::usage(error),
+            Error::NoEntry { .. } => Self::new(Kind::NotFound, error).hint(
+                "name it: `kraft init --program FILE`, or write a Dockerfile, which `kraft init` uses",
+            ),
+            Error::NoTemplate(_) => {
+                let names: Vec<&str> = init::samples().collect();
+                let names = names.join(", ");
+                Self::new(Kind::NotFound, error)
+                    .hint(format!("use one of {names}, or the URL of a Git repository"))
+            }
+            Error::NotEmpty(_) => Self::new(Kind::Failed, error)
+                .hint("a template is copied into a new directory: `kraft init DIR --template URL`"),
+            Error::Fetch(error) => Self::from(error).about("cannot fetch the template"),
+            Error::Catalog(error) => error.into(),
             Error::SeveralKraftfiles { .. } => Self::usage(error).hint("remove all but one"),
             Error::Exists(_) => Self::new(Kind::Failed, error)
                 .hint("`--force` replaces it; `kraft check` reports its errors"),
-            Error::Empty(_) => Self::new(Kind::NotFound, error)
-                .hint("`kraft init --type c` writes a first program"),
+            Error::Empty(_) => Self::new(Kind::NotFound, error).hint(
+                "start from an example: `kraft init --template python`, or write a Dockerfile",
+            ),
             Error::Invalid { text, problems } => {
                 Self::problems_in(Kind::Usage, text, problems).hint("nothing was written")
             }

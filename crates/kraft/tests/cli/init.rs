@@ -34,7 +34,11 @@ fn an_empty_directory_gets_a_first_program() {
 fn an_empty_directory_without_a_type_is_an_error_and_nothing_is_written() {
     let home = Home::new();
     let outcome = home.kraft(&["init", "empty"]).exits(3);
-    assert!(outcome.stderr.contains("--type c"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("--template python"),
+        "{}",
+        outcome.stderr
+    );
     assert!(!home.path().join("empty").exists());
     let _ = home
         .kraft(&["init", "empty", "--type", "dockerfile"])
@@ -77,7 +81,7 @@ fn sources_are_found_in_directories_and_odd_names_are_reported() {
 }
 
 #[test]
-fn the_command_is_that_of_the_dockerfile() {
+fn the_command_stays_in_the_dockerfile() {
     let home = Home::new();
     home.write(
         "web/Dockerfile",
@@ -95,7 +99,8 @@ fn the_command_is_that_of_the_dockerfile() {
         outcome.stderr
     );
     let project = sound(&home, "web");
-    assert_eq!(project["cmd"], serde_json::json!(["/a", "-x", "$HOME"]));
+    // A change there is seen by the next run.
+    assert_eq!(project["cmd"], serde_json::Value::Null);
     assert_eq!(project["name"], "w");
     assert_eq!(project["runtime"]["version"], "7");
     assert!(text(&home, "web/.dockerignore").contains(".unikraft\n"));
@@ -157,4 +162,183 @@ fn an_invalid_name_is_an_error_before_anything_is_written() {
         outcome.stderr
     );
     assert!(!home.path().join("p").exists());
+}
+
+/// The files of a directory, the beginning of its base image, and parts of the Dockerfile that it gets.
+type Language = (
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static [&'static str],
+);
+
+const LANGUAGES: &[Language] = &[
+    (
+        &[("package.json", r#"{"main": "web.js"}"#), ("web.js", "")],
+        "node:",
+        &[r#"CMD ["node","web.js"]"#],
+    ),
+    (
+        &[("requirements.txt", "flask\n"), ("app.py", "")],
+        "python:",
+        &["pip install", "\"flask\""],
+    ),
+    (
+        &[("go.mod", "module x\n"), ("main.go", "package main\n")],
+        "golang:",
+        &["FROM scratch"],
+    ),
+    (
+        &[
+            ("Cargo.toml", "[package]\nname = \"x\"\n"),
+            ("src/main.rs", ""),
+        ],
+        "rust:",
+        &["/src/target/release/x /x"],
+    ),
+    (
+        &[("composer.json", "{}"), ("index.php", "")],
+        "php:",
+        &["-S"],
+    ),
+    (&[("Gemfile", ""), ("app.rb", "")], "ruby:", &["app.rb"]),
+    (&[("pom.xml", "")], "maven:", &["/app.jar"]),
+    (&[("build.gradle", "")], "gradle:", &["/app.jar"]),
+    (&[("mix.exs", "app: :shop,")], "elixir:", &["/app/bin/shop"]),
+    (
+        &[("deno.json", "{}"), ("main.ts", "")],
+        "denoland/deno:",
+        &["main.ts"],
+    ),
+    (&[("index.html", "<p>")], "busybox:", &["httpd"]),
+];
+
+#[test]
+fn each_language_gets_a_dockerfile_and_says_how_to_run_it() {
+    let home = Home::new();
+    for (number, (files, base, parts)) in LANGUAGES.iter().enumerate() {
+        let dir = format!("app{number}");
+        for (name, content) in *files {
+            home.write(&format!("{dir}/{name}"), content);
+        }
+        // Sources of other projects below it do not make it one in C.
+        home.write(&format!("{dir}/node_modules/x/binding.c"), "");
+        let preview = home.kraft(&["init", &dir, "--dry-run"]).exits(0);
+        assert!(!home.path().join(&dir).join("Kraftfile").exists());
+        let outcome = home.kraft(&["init", &dir]).exits(0);
+        let dockerfile = text(&home, &format!("{dir}/Dockerfile"));
+        assert!(dockerfile.contains(&format!("FROM {base}")), "{dockerfile}");
+        for part in *parts {
+            assert!(dockerfile.contains(part), "{part}: {dockerfile}");
+        }
+        assert!(preview.stdout.contains(&dockerfile), "{}", preview.stdout);
+        assert!(
+            outcome.stderr.contains("kraft run -p "),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stdout.contains("Makefile.uk"),
+            "{}",
+            outcome.stdout
+        );
+        let project = sound(&home, &dir);
+        assert_eq!(project["rootfs"]["path"], "./Dockerfile", "{project}");
+        assert!(text(&home, &format!("{dir}/.dockerignore")).contains(".unikraft\n"));
+    }
+}
+
+#[test]
+fn a_dockerfile_and_a_compose_file_come_before_the_language() {
+    let home = Home::new();
+    home.write("a/package.json", "{}");
+    home.write("a/Dockerfile", "FROM scratch\nCMD [\"/a\"]\n");
+    let outcome = home.kraft(&["init", "a"]).exits(0);
+    assert!(
+        !outcome.stdout.contains("a/Dockerfile"),
+        "{}",
+        outcome.stdout
+    );
+    home.write("b/compose.yaml", "services: {}\n");
+    home.write("b/main.py", "");
+    let outcome = home.kraft(&["init", "b"]).exits(0);
+    assert_eq!(outcome.stdout, "");
+    assert!(
+        outcome.stderr.contains("kraft compose up"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn flags_choose_the_type_and_one_of_several_programs() {
+    let home = Home::new();
+    home.write("go/go.mod", "module x\n");
+    home.write("go/cmd/one/main.go", "package main\n");
+    home.write("go/cmd/two/main.go", "package main\n");
+    let outcome = home.kraft(&["init", "go"]).exits(2);
+    assert!(outcome.stderr.contains("one, two"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("--program NAME"),
+        "{}",
+        outcome.stderr
+    );
+    let _ = home.kraft(&["init", "go", "--program", "two"]).exits(0);
+    assert!(text(&home, "go/Dockerfile").contains("./cmd/two\n"));
+
+    home.write("both/tool", elf(&[(".text", 6, b"code")], &[]));
+    home.write("both/other", elf(&[(".text", 6, b"code")], &[]));
+    home.write("both/main.c", "");
+    let _ = home.kraft(&["init", "both", "--program", "tool"]).exits(0);
+    assert_eq!(sound(&home, "both")["cmd"], serde_json::json!(["/tool"]));
+
+    home.write("none/package.json", "{}");
+    let outcome = home.kraft(&["init", "none"]).exits(3);
+    assert!(
+        outcome.stderr.contains("--program FILE"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_template_is_written_into_a_new_directory() {
+    let home = Home::new();
+    for name in ["c", "node", "python", "go", "rust", "php", "static"] {
+        let dir = format!("new/{name}");
+        let _ = home.kraft(&["init", &dir, "--template", name]).exits(0);
+        let _ = sound(&home, &dir);
+    }
+    assert!(text(&home, "new/python/main.py").contains("Hello from a unikernel!"));
+    let outcome = home.kraft(&["init", "x", "--template", "cobol"]).exits(3);
+    assert!(
+        outcome.stderr.contains("c, node, python"),
+        "{}",
+        outcome.stderr
+    );
+    let url = "file:///nonexistent/x.git";
+    let outcome = home.kraft(&["init", "new", "--template", url]).exits(1);
+    assert!(
+        outcome.stderr.contains("`new` is not empty"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn c_sources_are_those_at_the_top_and_in_src() {
+    let home = Home::new();
+    for file in [
+        "main.cpp",
+        "src/a.cc",
+        "lib/no.c",
+        "src/vendor/no.c",
+        "target/no.c",
+    ] {
+        home.write(&format!("cpp/{file}"), "");
+    }
+    let _ = home.kraft(&["init", "cpp"]).exits(0);
+    let makefile = text(&home, "cpp/Makefile.uk");
+    assert!(makefile.contains("/main.cpp\n") && makefile.contains("/src/a.cc\n"));
+    assert!(!makefile.contains("no.c"), "{makefile}");
+    assert!(text(&home, "cpp/Kraftfile").contains("libcxx: stable"));
 }
