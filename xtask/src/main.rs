@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask arrows           who may import whom, against `cargo metadata`
+//! cargo xtask dist              the files of a release
 //! cargo xtask docs [--check]   the checked-in references made from the code
 //! cargo xtask examples         an example for every crate and every public module
 //! cargo xtask man DIRECTORY    the manual, for packagers and `make install`
@@ -11,6 +12,7 @@
 //! A chore returns what it has to say and never prints: `main` does.
 
 mod arrows;
+mod dist;
 mod docs;
 mod examples;
 mod licences;
@@ -36,6 +38,8 @@ struct Args {
 enum Chore {
     /// Compare what imports what with the picture in ARCHITECTURE.md
     Arrows,
+    /// Make the files of a release
+    Dist(dist::Args),
     /// Write the references that are made from the code
     Docs {
         /// Write nothing; fail if one is not up to date
@@ -70,6 +74,7 @@ type Outcome = Result<String, Vec<String>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Arrows => arrows::exec(root()),
+        Chore::Dist(args) => dist::exec(root(), &args),
         Chore::Docs { check } => docs::exec(root(), check),
         Chore::Examples => examples::exec(root()),
         Chore::Man { directory } => man::exec(&directory),
