@@ -129,6 +129,12 @@ check-run:
 	else \
 		echo "make: skipped licences, banned crates and sources: cargo-deny is not installed"; \
 	fi
+	@if command -v actionlint >/dev/null; then \
+		echo "make: checking the workflows"; \
+		actionlint; \
+	else \
+		echo "make: skipped the workflows: actionlint is not installed"; \
+	fi
 	@echo "make: all checks passed"
 
 bench: ## Measure against the plain tools and print ratios
