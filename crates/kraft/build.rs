@@ -44,7 +44,7 @@ fn main() {
 
 /// Leaves out the tables for unwinding: a release never unwinds, a panic aborts it, and they are an eighth of it.
 ///
-/// The compiler has a flag for that, but none that a profile of cargo can set. Not with a linker that somebody chose: some
+/// The compiler has a flag for that, but none that a profile of cargo can set. Not with a linker that was chosen by the user: some
 /// read no scripts.
 fn leave_out_unwind_tables() {
     let release = variable("PROFILE").as_deref() == Some("release");

@@ -77,6 +77,8 @@ pub enum Default {
 pub const LEVELS: &[&str] = &["panic", "fatal", "error", "warn", "info", "debug", "trace"];
 /// The types of `log.type`.
 pub const LOG_TYPES: &[&str] = &["fancy", "basic", "json", "quiet"];
+/// The values of `compat`.
+pub const COMPATS: &[&str] = &["none", "kraftkit"];
 /// The index that KraftKit reads by default.
 pub const DEFAULT_MANIFEST: &str = "https://manifests.kraftkit.sh/index.yaml";
 
@@ -135,6 +137,15 @@ pub const ALL: &[Key] = &[
         default: Default::Switch(false),
         used: true,
         help: "Run jobs one at a time",
+    },
+    Key {
+        name: "compat",
+        env: "KRAFTKIT_COMPAT",
+        flag: Some("compat"),
+        kind: Kind::Choice(COMPATS),
+        default: Default::Text("none"),
+        used: true,
+        help: "Print listings as JSON and YAML with the keys of this program",
     },
     Key {
         name: "no_emojis",

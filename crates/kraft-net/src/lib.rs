@@ -38,7 +38,6 @@ mod networks;
 mod protocol;
 mod record;
 mod subnet;
-pub mod takeover;
 mod traffic;
 
 pub use attach::{Attachment, Wanted};

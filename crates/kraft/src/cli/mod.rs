@@ -1,6 +1,8 @@
 //! The command tree: the commands, the global flags derived from the configuration keys, and the
 //! layout of the help.
 
+mod known_words;
+mod probe_files;
 mod terminal_flag;
 
 use std::ffi::OsString;
@@ -10,7 +12,7 @@ use clap::builder::{Styles, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-use crate::commands::{self, Command};
+use crate::commands::{self, Command, kraftkit};
 use kraft_config::Flags;
 use kraft_config::keys::{self, Key, Kind};
 
@@ -43,6 +45,8 @@ pub(crate) struct Invocation {
     pub(crate) name: String,
     /// The global flags.
     pub(crate) flags: Flags,
+    /// The flags of KraftKit that have no effect.
+    pub(crate) ignored: Vec<kraftkit::Ignored>,
 }
 
 /// Returns the whole command tree, for parsing, completions, manual pages and references.
@@ -61,16 +65,20 @@ pub fn command() -> clap::Command {
         .help("Read config.yaml in this directory [env: KRAFTKIT_CONFIG_DIR]")
         .help_heading(GLOBAL)
         .hide_short_help(true);
-    commands::grouped(root.arg(config_dir)).mut_subcommands(commands::with_template)
+    let mut root = commands::grouped(root.arg(config_dir)).mut_subcommands(commands::with_template);
+    kraftkit::accept(&mut root, "");
+    root
 }
 
 /// Parses the arguments of a command line; the first is the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     // It is needed once, and freeing its thousands of parts would take a seventh of a short command.
     let mut tree = ManuallyDrop::new(commands::nested::on_demand(command));
+    let args = probe_files::expand(terminal_flag::expand(args.into_iter().collect()));
     let mut matches = tree
-        .try_get_matches_from_mut(terminal_flag::expand(args.into_iter().collect()))
-        .map_err(missing_subcommand_as_help)?;
+        .try_get_matches_from_mut(&args)
+        .map_err(|error| known_words::answer(missing_subcommand_as_help(error), &args))?;
+    let ignored = kraftkit::ignored(&matches);
     let flags = flags(&mut matches);
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     let cli = Cli::from_arg_matches_mut(&mut matches)?;
@@ -78,6 +86,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
         command: cli.command,
         name,
         flags,
+        ignored,
     })
 }
 

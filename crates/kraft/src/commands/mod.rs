@@ -21,10 +21,12 @@ mod exec;
 mod fetch;
 mod foreground;
 mod fork;
+mod images;
 mod init;
 mod inspect;
 mod kconfig;
 mod kill;
+pub(crate) mod kraftkit;
 mod lib;
 mod lifecycle;
 mod login;
@@ -45,7 +47,6 @@ mod restart;
 mod resume;
 mod rootfs;
 pub(crate) mod run;
-mod runu;
 mod schema;
 mod service;
 mod set;
@@ -93,6 +94,10 @@ pub(crate) enum Command {
     Rootfs(rootfs::Args),
     #[command(visible_alias = "package")]
     Pkg(Box<pkg::Args>),
+    Images(images::Args),
+    Pull(Box<pkg::pull::Args>),
+    Push(pkg::push::Args),
+    Tag(pkg::tag::Args),
     Store(store::Args),
     Login(login::Args),
     Logout(logout::Args),
@@ -121,7 +126,6 @@ pub(crate) enum Command {
     Cp(cp::Args),
     Exec(exec::Args),
     Service(service::Args),
-    Runu(runu::Args),
     #[command(visible_alias = "network")]
     Net(net::Args),
     #[command(visible_aliases = ["volume", "vols", "volumes"])]
@@ -152,13 +156,18 @@ const GROUPS: &[(&str, &[&str])] = &[
             "size", "x", "check", "rootfs", "schema",
         ],
     ),
-    ("Packaging commands", &["pkg", "store", "login", "logout"]),
+    (
+        "Packaging commands",
+        &[
+            "pkg", "images", "pull", "push", "tag", "store", "login", "logout",
+        ],
+    ),
     (
         "Local runtime commands",
         &[
             "run", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart", "kill",
             "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect", "port",
-            "rename", "cp", "exec", "events", "remove", "service", "runu", "net", "vol",
+            "rename", "cp", "exec", "events", "remove", "service", "net", "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -184,9 +193,7 @@ impl Command {
     /// Returns how the command reads the configuration.
     pub(crate) fn reading(&self) -> Reading {
         match self {
-            Self::Schema(_) | Self::Version(_) | Self::Completion(_) | Self::Runu(_) => {
-                Reading::None
-            }
+            Self::Schema(_) | Self::Version(_) | Self::Completion(_) => Reading::None,
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
             Self::Init(_)
@@ -204,6 +211,10 @@ impl Command {
             | Self::Check(_)
             | Self::Rootfs(_)
             | Self::Pkg(_)
+            | Self::Images(_)
+            | Self::Pull(_)
+            | Self::Push(_)
+            | Self::Tag(_)
             | Self::Store(_)
             | Self::Login(_)
             | Self::Logout(_)
@@ -258,7 +269,6 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Cp(args) => cp::exec(app, &args),
         Command::Exec(args) => exec::exec(app, &args),
         Command::Service(args) => service::exec(app, &args),
-        Command::Runu(args) => runu::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
         Command::Unpause(args) => unpause::exec(app, &args),
         Command::Suspend(args) => suspend::exec(app, &args),
@@ -286,6 +296,10 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::exec(app, &args),
         Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Pkg(args) => pkg::exec(app, *args),
+        Command::Images(args) => images::exec(app, &args),
+        Command::Pull(args) => pkg::pull::exec(app, &args),
+        Command::Push(args) => pkg::push::exec(app, &args),
+        Command::Tag(args) => pkg::tag::exec(app, &args),
         Command::Store(args) => store::exec(app, &args),
         Command::Login(args) => login::exec(app, &args),
         Command::Logout(args) => logout::exec(app, &args),

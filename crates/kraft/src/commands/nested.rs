@@ -7,6 +7,8 @@ use std::cell::Cell;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 
+use super::kraftkit;
+
 thread_local! {
     static ON_DEMAND: Cell<bool> = const { Cell::new(false) };
 }
@@ -26,7 +28,12 @@ pub(crate) struct Nested<T>(pub(crate) T);
 impl<T: Subcommand> Subcommand for Nested<T> {
     fn augment_subcommands(command: Command) -> Command {
         if ON_DEMAND.get() {
-            command.defer(|it| T::augment_subcommands(it).mut_subcommands(super::with_template))
+            command.defer(|it| {
+                let name = it.get_name().to_owned();
+                let mut it = T::augment_subcommands(it).mut_subcommands(super::with_template);
+                kraftkit::accept(&mut it, &name);
+                it
+            })
         } else {
             T::augment_subcommands(command)
         }

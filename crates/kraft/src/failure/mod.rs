@@ -314,4 +314,14 @@ mod tests {
             assert!(kind == Kind::OutputClosed || manual.contains(&row), "{row}");
         }
     }
+
+    #[test]
+    fn every_code_has_a_section_with_causes_and_cures() {
+        let page = include_str!("../../../../docs/troubleshooting.md");
+        for kind in ALL.into_iter().chain([Kind::Guest(1)]) {
+            let heading = format!("## `{}`\n", kind.code());
+            let known = page.contains(&heading);
+            assert!(kind == Kind::OutputClosed || known, "{heading}");
+        }
+    }
 }

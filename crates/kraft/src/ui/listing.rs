@@ -66,6 +66,31 @@ pub(super) fn render<T: Serialize>(
     }
 }
 
+/// Returns the listing as KraftKit prints it: the columns of the table, all values as text. An empty
+/// list is `null` in JSON.
+pub(super) fn of_kraftkit<T>(
+    format: Format,
+    rows: &[T],
+    columns: &[Column<T>],
+) -> Result<String, Failure> {
+    let rows: Vec<serde_json::Map<String, serde_json::Value>> = rows
+        .iter()
+        .map(|row| {
+            let cells = columns.iter().map(|column| {
+                let key = column.title.to_lowercase().replace(' ', "_");
+                (key, (column.cell)(row).into_text().into())
+            });
+            cells.collect()
+        })
+        .collect();
+    match format {
+        Format::Yaml if rows.is_empty() => Ok("[]\n".to_owned()),
+        Format::Yaml => yaml(&rows),
+        _ if rows.is_empty() => Ok("null\n".to_owned()),
+        _ => json(&rows),
+    }
+}
+
 /// Returns a value as JSON over several lines, with a line break at the end.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let text =

@@ -45,6 +45,8 @@ pub(crate) struct Ui {
     shown: bool,
     /// The width of stdout's terminal, if it has one.
     width: Option<usize>,
+    /// Whether listings have the keys of KraftKit.
+    compat: bool,
     /// Whether prompts are possible and allowed.
     asks: bool,
 }
@@ -85,6 +87,7 @@ impl Ui {
             colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
             shown: stdout.is_terminal(),
             width,
+            compat: config.text("compat") == Some("kraftkit"),
             asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
         };
         if let Some(error) = unusable {
@@ -167,7 +170,12 @@ impl Ui {
         rows: &[T],
         columns: &[Column<T>],
     ) -> Result<(), Failure> {
-        let text = listing::render(format, rows, columns, self.width, self.colour)?;
+        let text = match format {
+            Format::Json | Format::Yaml if self.compat => {
+                listing::of_kraftkit(format, rows, columns)?
+            }
+            _ => listing::render(format, rows, columns, self.width, self.colour)?,
+        };
         match format {
             // YAML has no escapes outside of quotes; cells and JSON are safe already.
             Format::Yaml => self.text(&text),

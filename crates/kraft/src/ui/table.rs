@@ -27,6 +27,11 @@ impl Cell {
         }
     }
 
+    /// Returns the text.
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
     /// Sets the colour of the field, if colours are enabled.
     #[must_use]
     pub(crate) fn colour(mut self, colour: AnsiColor) -> Self {

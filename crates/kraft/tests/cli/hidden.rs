@@ -100,9 +100,21 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "`--no-fetch` has no effect",
     ),
     (
+        "fetch --no-pull",
+        &["fetch", "--no-pull"],
+        "`--no-pull` has no effect",
+    ),
+    (
         "clean --no-fetch",
         &["clean", "--no-fetch"],
         "`--no-fetch` has no effect",
+    ),
+    (
+        "pkg --initrd",
+        &[
+            "pkg", "--name", "x", "--initrd", "nope", "--kernel", "KERNEL",
+        ],
+        "`--initrd` is the old name of `--rootfs`",
     ),
     (
         "pkg --workdir",
@@ -118,6 +130,21 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "pkg --force-format",
         &["pkg", "--name", "x", "--force-format"],
         "`--force-format` has no effect",
+    ),
+    (
+        "pkg --compress",
+        &["pkg", "--compress"],
+        "`--compress` has no effect",
+    ),
+    (
+        "pkg --no-pull",
+        &["pkg", "--no-pull"],
+        "`--no-pull` has no effect",
+    ),
+    (
+        "pkg --output",
+        &["pkg", "--output", "x"],
+        "`--output` has no effect",
     ),
     (
         "pkg ls --no-limit",
@@ -149,6 +176,21 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "no packages found",
     ),
     (
+        "pkg ls --kraftfile",
+        &["pkg", "ls", "--local", "--kraftfile", "x"],
+        "`--kraftfile` has no effect",
+    ),
+    (
+        "pkg info --kraftfile",
+        &["pkg", "info", "--kraftfile", "x", "packed"],
+        "`--kraftfile` has no effect",
+    ),
+    (
+        "pkg info --update",
+        &["pkg", "info", "--update", "packed"],
+        "`--update` has no effect",
+    ),
+    (
         "pkg pull --as",
         &["pkg", "pull", "--as", "deb"],
         "possible values: oci, manifest, auto",
@@ -159,9 +201,39 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "nope",
     ),
     (
+        "pkg pull --no-checksum",
+        &["pkg", "pull", "--no-checksum", "a.b/x"],
+        "`--no-checksum` has no effect",
+    ),
+    (
+        "pkg pull --output",
+        &["pkg", "pull", "--output", "x", "a.b/x"],
+        "`--output` has no effect",
+    ),
+    (
+        "pkg pull --git",
+        &["pkg", "pull", "--git", "a.b/x"],
+        "`--git` has no effect",
+    ),
+    (
+        "pkg pull --git-depth",
+        &["pkg", "pull", "--git-depth", "1", "a.b/x"],
+        "`--git-depth` has no effect",
+    ),
+    (
+        "pkg pull --update",
+        &["pkg", "pull", "--update", "a.b/x"],
+        "`--update` has no effect",
+    ),
+    (
         "pkg push --as",
         &["pkg", "push", "--as", "deb", "x"],
         "possible values: oci, auto",
+    ),
+    (
+        "pkg push --kraftfile",
+        &["pkg", "push", "--kraftfile", "x", "packed"],
+        "`--kraftfile` has no effect",
     ),
     (
         "pkg rm --name",
@@ -174,14 +246,86 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "possible values: any, oci",
     ),
     (
+        "pkg rm --kraftfile",
+        &["pkg", "rm", "--kraftfile", "x", "unheard-of"],
+        "`--kraftfile` has no effect",
+    ),
+    (
         "pkg update --manager",
         &["pkg", "update", "--manager", "deb"],
         "possible values: all, oci, manifest",
     ),
     (
+        "pkg update --kraftfile",
+        &["pkg", "update", "--kraftfile", "x"],
+        "`--kraftfile` has no effect",
+    ),
+    (
+        "pkg source --kraftfile",
+        &["pkg", "source", "--kraftfile", "x", "a.b"],
+        "`--kraftfile` has no effect",
+    ),
+    (
+        "pkg unsource --kraftfile",
+        &["pkg", "unsource", "--kraftfile", "x", "a.b"],
+        "`--kraftfile` has no effect",
+    ),
+    ("images --all", &["images", "--all"], "packed"),
+    (
+        "pull --as",
+        &["pull", "--as", "deb"],
+        "possible values: oci, manifest, auto",
+    ),
+    ("pull --workdir", &["pull", "--workdir", "nope"], "nope"),
+    (
+        "push --as",
+        &["push", "--as", "deb", "x"],
+        "possible values: oci, auto",
+    ),
+    (
         "run --initrd",
         &["run", "--initrd", "nope", "KERNEL"],
         "`--initrd` is the old name of `--rootfs`",
+    ),
+    (
+        "run --as",
+        &["run", "--as", "kernel", "nope"],
+        "`--as` has no effect",
+    ),
+    (
+        "run --prefix",
+        &["run", "--prefix", "x", "nope"],
+        "`--prefix` has no effect",
+    ),
+    (
+        "run --prefix-name",
+        &["run", "--prefix-name", "nope"],
+        "`--prefix-name` has no effect",
+    ),
+    (
+        "run --symbolic",
+        &["run", "--symbolic", "nope"],
+        "`--symbolic` has no effect",
+    ),
+    (
+        "run --qemu-sgabios-preamble",
+        &["run", "--qemu-sgabios-preamble", "nope"],
+        "`--qemu-sgabios-preamble` has no effect",
+    ),
+    (
+        "events --poll-granularity",
+        &["events", "--poll-granularity", "1s", "nothing"],
+        "`--poll-granularity` has no effect",
+    ),
+    (
+        "events --quit-together",
+        &["events", "--quit-together", "nothing"],
+        "`--quit-together` has no effect",
+    ),
+    (
+        "events --plat",
+        &["events", "--plat", "qemu", "nothing"],
+        "`--plat` has no effect",
     ),
     (
         "compose up --file",
@@ -251,6 +395,11 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "absent.yaml",
     ),
     (
+        "compose stop --composefile",
+        &["compose", "stop", "--composefile", "x"],
+        "`--composefile` has no effect",
+    ),
+    (
         "compose restart --file",
         &["compose", "restart", "--file", "absent.yaml"],
         "absent.yaml",
@@ -273,6 +422,26 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     (
         "compose ps --file",
         &["compose", "ps", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose ps --long",
+        &["compose", "ps", "--long"],
+        "`--long` has no effect",
+    ),
+    (
+        "compose ps --orphans",
+        &["compose", "ps", "--orphans=false"],
+        "`--orphans` has no effect",
+    ),
+    (
+        "compose ls --file",
+        &["compose", "ls", "--file", "x"],
+        "`--file` has no effect",
+    ),
+    (
+        "compose logs --file",
+        &["compose", "logs", "--file", "absent.yaml"],
         "absent.yaml",
     ),
     (
@@ -346,6 +515,21 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "cloud deploy --no-fetch",
         &["cloud", "deploy", "--no-fetch"],
         "`--no-fetch` has no effect",
+    ),
+    (
+        "cloud deploy --config",
+        &["cloud", "deploy", "--config", "x"],
+        "`--config` has no effect",
+    ),
+    (
+        "cloud compose ls PATH",
+        &["cloud", "compose", "ls", "x"],
+        "`PATH` has no effect",
+    ),
+    (
+        "cloud compose logs --output",
+        &["cloud", "compose", "logs", "--output", "table"],
+        "`--output` has no effect",
     ),
 ];
 

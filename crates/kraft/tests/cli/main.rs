@@ -2,6 +2,7 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | `action` | the steps of the GitHub Action |
 //! | `every_command` | every command, once; none is forgotten |
 //! | `hidden` | hidden flags, which work or warn |
 //! | `help` | help texts |
@@ -11,6 +12,7 @@
 //! | `machines` | created machines that were never started: listed, found, removed |
 //! | `networks` | networks without a machine that runs: every form of commands and flags |
 //! | `run` | errors before the boot, and dry runs |
+//! | `kraftkit` | commands and flags of KraftKit, and words of other tools |
 //! | `irregular` | FIFOs and devices in place of files |
 //! | `init` | new projects, and files that are never overwritten |
 //! | `library` | new libraries |
@@ -22,6 +24,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod action;
 mod completion;
 mod compose;
 mod config;
@@ -33,6 +36,7 @@ mod help;
 mod hidden;
 mod init;
 mod irregular;
+mod kraftkit;
 mod library;
 mod lifecycle;
 mod log_file;

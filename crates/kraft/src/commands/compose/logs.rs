@@ -1,5 +1,7 @@
 //! `kraft compose logs`.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use kraft_engine::compose::state::Member;
 use kraft_engine::machines;
@@ -43,6 +45,10 @@ pub(super) struct Args {
     /// Do not prefix lines with the names of services
     #[arg(long)]
     no_log_prefix: bool,
+
+    /// Use this Compose file, as before the command
+    #[arg(long = "file", hide = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// Returns the prefix of the lines of a machine: its service, with its number if there are several.

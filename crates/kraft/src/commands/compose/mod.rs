@@ -154,6 +154,7 @@ impl Command {
             Self::Ps(args) => &args.services.files,
             Self::Config(args) => &args.services.files,
             Self::Run(args) => &args.files,
+            Self::Logs(args) => &args.files,
             Self::Watch(args) => &args.services.files,
             Self::Images(args) => &args.services.files,
             Self::Top(args) => &args.services.files,
@@ -162,7 +163,6 @@ impl Command {
             Self::Wait(args) => &args.services.files,
             Self::Rm(_)
             | Self::Ls(_)
-            | Self::Logs(_)
             | Self::Scale(_)
             | Self::Port(_)
             | Self::Attach(_)

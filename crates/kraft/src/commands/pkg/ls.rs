@@ -46,7 +46,7 @@ pub(crate) struct Args {
     arch: Option<Arch>,
 
     /// Update from registries and catalogs first
-    #[arg(short, long, visible_alias = "remote")]
+    #[arg(short, short_alias = 'U', long, visible_alias = "remote")]
     update: bool,
 
     /// List only local packages
@@ -129,7 +129,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     app.ui.listing(args.output, &rows, COLUMNS)
 }
 
-pub(super) const COLUMNS: &[Column<Row>] = &[
+pub(crate) const COLUMNS: &[Column<Row>] = &[
     Column {
         title: "TYPE",
         cell: |row| Cell::new(row.kind),

@@ -4,14 +4,14 @@ mod cat;
 mod info;
 mod inspect;
 mod load;
-mod ls;
+pub(crate) mod ls;
 mod pack;
-mod pull;
-mod push;
+pub(crate) mod pull;
+pub(crate) mod push;
 mod remove;
 mod save;
 mod source;
-mod tag;
+pub(crate) mod tag;
 mod tree;
 mod update;
 

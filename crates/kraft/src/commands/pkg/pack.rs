@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
+    /// Use this root filesystem: the old name of --rootfs
+    #[arg(long, hide = true, value_name = "PATH", conflicts_with = "rootfs")]
+    initrd: Option<PathBuf>,
+
     /// Set the arguments of the application, split as a shell does; can be repeated
     #[arg(
         short = 'a',
@@ -125,6 +129,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         args.force_format,
         "packages are always OCI images",
     );
+    if args.initrd.is_some() {
+        app.ui.warn("`--initrd` is the old name of `--rootfs`");
+    }
     let name = full_name(name)?;
     let store = images::open(app)?;
     let strategy = package::resolve_strategy(app, &*store, &name, args.strategy)?;
@@ -175,7 +182,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
     Ok(Order {
         runtime: args.runtime.clone(),
         os: None,
-        rootfs: args.rootfs.clone(),
+        rootfs: args.rootfs.clone().or_else(|| args.initrd.clone()),
         building: args.dockerfile.options(),
         words: (!words.is_empty()).then_some(words),
         env: kraft_engine::arguments::env(&args.env, &app.env)?,

@@ -46,7 +46,8 @@ pub(crate) struct Args {
     kraftfile: Option<PathBuf>,
 
     /// Set the format of the packages
-    #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "manifest", "auto"])]
+    #[arg(short = 'M', short_alias = 'f', long = "as", hide = true, default_value = "auto",
+          value_parser = ["oci", "manifest", "auto"])]
     format: String,
 
     /// Use the project in this directory; accepted for old scripts
@@ -109,7 +110,7 @@ impl ManifestArgs {
     }
 }
 
-pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let filter = args.filter.filter()?;
     let extent = if args.all {
         Extent::All
@@ -148,6 +149,11 @@ impl Args {
         if Path::new(word).is_dir() {
             return None;
         }
+        // `unikraft@staging` is another form of `unikraft:staging`, but not of an image with a digest.
+        let word = match word.split_once('@') {
+            Some((name, version)) if !word.contains(':') => &format!("{name}:{version}"),
+            _ => word,
+        };
         let name: Name = word.parse().ok()?;
         (name.kind.is_some() || self.format == "manifest").then_some(name)
     }

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     format: String,
 }
 
-pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let found = images::find(app, &*store, &args.image)?;
     Ok(transfer::push(app, &store, &found.named.name)?)

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     name: String,
 }
 
-pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = full_name(&args.name)?;
     let store = images::open(app)?;
     let found = images::find(app, &*store, &args.image)?;

@@ -1,0 +1,363 @@
+//! Aliases and flags of KraftKit that kraft accepts for old scripts and has no use for.
+//!
+//! They are hidden from the help. A flag that is used is answered by a warning, which says what kraft
+//! does instead.
+
+use std::mem;
+
+use clap::builder::ValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// What one command accepts.
+struct Accepted {
+    /// The names of the command and of those above it.
+    command: &'static str,
+    aliases: &'static [&'static str],
+    flags: &'static [Flag],
+}
+
+/// A flag without effect.
+struct Flag {
+    /// As in a synopsis: `-o --output FILE`, or `FILE` for an argument.
+    synopsis: &'static str,
+    /// What kraft does instead.
+    why: &'static str,
+}
+
+/// A flag that was used and has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ignored {
+    /// Its long name.
+    pub(crate) flag: &'static str,
+    /// What kraft does instead.
+    pub(crate) why: &'static str,
+}
+
+const fn flag(synopsis: &'static str, why: &'static str) -> Flag {
+    Flag { synopsis, why }
+}
+
+const fn aliases(command: &'static str, aliases: &'static [&'static str]) -> Accepted {
+    let flags = &[];
+    Accepted {
+        command,
+        aliases,
+        flags,
+    }
+}
+
+const fn flags(command: &'static str, flags: &'static [Flag]) -> Accepted {
+    let aliases = &[];
+    Accepted {
+        command,
+        aliases,
+        flags,
+    }
+}
+
+const STORED: &str = "images are stored locally; `kraft pkg save` writes an archive";
+const NO_PROJECT: Flag = flag(
+    "-K --kraftfile FILE",
+    "this command does not read a project",
+);
+
+/// The aliases and flags, by command.
+const ACCEPTED: &[Accepted] = &[
+    aliases("build", &["bld"]),
+    aliases("clean", &["cln"]),
+    Accepted {
+        command: "fetch",
+        aliases: &["ft"],
+        flags: &[flag(
+            "--no-pull",
+            "components that exist locally are not pulled again",
+        )],
+    },
+    aliases("menu", &["m"]),
+    aliases("set", &["s"]),
+    aliases("unset", &["u"]),
+    aliases("lib add", &["a"]),
+    aliases("lib create", &["init"]),
+    aliases("lib remove", &["delete", "del"]),
+    flags(
+        "pkg",
+        &[
+            flag("-c --compress", "layers of images are not compressed"),
+            flag(
+                "--no-pull",
+                "images that exist locally are not pulled again",
+            ),
+            flag("-o --output FILE", STORED),
+        ],
+    ),
+    Accepted {
+        command: "pkg ls",
+        aliases: &["l"],
+        flags: &[NO_PROJECT],
+    },
+    Accepted {
+        command: "pkg info",
+        aliases: &["show", "get", "i"],
+        flags: &[
+            NO_PROJECT,
+            flag(
+                "-u --update",
+                "local images are shown; `kraft pkg update` updates the lists of packages",
+            ),
+        ],
+    },
+    Accepted {
+        command: "pkg pull",
+        aliases: &["pl"],
+        flags: &[
+            flag(
+                "-C --no-checksum",
+                "contents are always verified against their digests",
+            ),
+            flag("-o --output DIR", STORED),
+            flag(
+                "-g --git",
+                "components come from archives if there are any; `kraft build --git` prefers Git",
+            ),
+            flag(
+                "--git-depth N",
+                "one commit of a repository is fetched; `kraft build --git-depth` fetches more",
+            ),
+            flag(
+                "-u --update",
+                "the registry is asked for the image, without a list of packages",
+            ),
+        ],
+    },
+    Accepted {
+        command: "pkg push",
+        aliases: &["ph"],
+        flags: &[NO_PROJECT],
+    },
+    Accepted {
+        command: "pkg rm",
+        aliases: &["prune"],
+        flags: &[NO_PROJECT],
+    },
+    Accepted {
+        command: "pkg source",
+        aliases: &["src"],
+        flags: &[NO_PROJECT],
+    },
+    Accepted {
+        command: "pkg unsource",
+        aliases: &["unsrc"],
+        flags: &[NO_PROJECT],
+    },
+    Accepted {
+        command: "pkg update",
+        aliases: &["upd"],
+        flags: &[NO_PROJECT],
+    },
+    flags(
+        "run",
+        &[
+            flag("--as RUNNER", "kraft detects what it is given"),
+            flag(
+                "--prefix TEXT",
+                "`kraft logs` prefixes lines if there are several machines",
+            ),
+            flag(
+                "--prefix-name",
+                "`kraft logs` prefixes lines if there are several machines",
+            ),
+            flag(
+                "--symbolic",
+                "the kernel with debug information runs the same code: name its file to boot it",
+            ),
+            flag(
+                "--qemu-sgabios-preamble",
+                "machines have a serial console, without a VGA BIOS",
+            ),
+        ],
+    ),
+    Accepted {
+        command: "events",
+        aliases: &["e"],
+        flags: &[
+            flag(
+                "-g --poll-granularity DURATION",
+                "events are reported when they happen",
+            ),
+            flag("-q --quit-together", "there is no daemon to end"),
+            flag("-p --plat PLATFORM", "events of all platforms are reported"),
+        ],
+    },
+    aliases("login", &["logon"]),
+    aliases("compose down", &["dw"]),
+    flags(
+        "compose ls",
+        &[flag(
+            "-f --file FILE",
+            "all projects of this host are listed",
+        )],
+    ),
+    flags(
+        "compose ps",
+        &[
+            flag("-l --long", "the table has every column"),
+            flag("--orphans", "machines of removed services are listed"),
+        ],
+    ),
+    flags(
+        "compose stop",
+        &[flag(
+            "--composefile FILE",
+            "the Compose file is named by `--file`",
+        )],
+    ),
+    flags(
+        "cloud deploy",
+        &[flag(
+            "--config FILE",
+            "options of the kernel are those of the Kraftfile; `kraft kconfig set` edits them",
+        )],
+    ),
+    flags(
+        "cloud compose ls",
+        &[flag("PATH", "all projects of the metro are listed")],
+    ),
+    flags(
+        "cloud compose logs",
+        &[flag("-o --output FORMAT", "lines are printed as they are")],
+    ),
+];
+
+/// The parts of the synopsis of a flag.
+struct Parts {
+    long: &'static str,
+    short: Option<char>,
+    /// The name of the value, if it takes one.
+    value: Option<&'static str>,
+}
+
+impl Flag {
+    fn parts(&self) -> Parts {
+        let mut parts = Parts {
+            long: "",
+            short: None,
+            value: None,
+        };
+        for word in self.synopsis.split(' ') {
+            if let Some(long) = word.strip_prefix("--") {
+                parts.long = long;
+            } else if let Some(short) = word.strip_prefix('-') {
+                parts.short = short.chars().next();
+            } else {
+                parts.value = Some(word);
+            }
+        }
+        parts
+    }
+
+    /// Returns its long name with the dashes, or the name of the argument.
+    fn name(&self) -> &'static str {
+        let mut words = self.synopsis.split(' ');
+        let long = words.find(|word| word.starts_with("--"));
+        long.unwrap_or(self.synopsis)
+    }
+
+    fn arg(&self) -> Arg {
+        let Parts { long, short, value } = self.parts();
+        let arg = Arg::new(self.name())
+            .hide(true)
+            .action(ArgAction::Append)
+            .value_parser(ValueParser::os_string());
+        if long.is_empty() {
+            return arg;
+        }
+        let arg = arg.long(long).short(short);
+        match value {
+            Some(name) => arg.value_name(name),
+            // Switches may have a value, as in `--orphans=false`.
+            None => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
+        }
+    }
+}
+
+/// Adds the aliases and flags to the commands below `top`, whose name is empty for the root.
+pub(crate) fn accept(top: &mut Command, name: &str) {
+    for accepted in ACCEPTED {
+        let below = match name {
+            "" => Some(accepted.command),
+            name => accepted
+                .command
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(' ')),
+        };
+        let Some(path) = below else { continue };
+        let mut at = Some(&mut *top);
+        for word in path.split(' ') {
+            at = at.and_then(|command| command.find_subcommand_mut(word));
+        }
+        // Commands that are described on demand are not there yet.
+        let Some(command) = at else { continue };
+        *command = mem::take(command)
+            .aliases(accepted.aliases.iter().copied())
+            .args(accepted.flags.iter().map(Flag::arg));
+    }
+}
+
+/// Returns the flags without effect that were used.
+pub(crate) fn ignored(matches: &ArgMatches) -> Vec<Ignored> {
+    let mut path = String::new();
+    let mut at = matches;
+    while let Some((name, below)) = at.subcommand() {
+        if !path.is_empty() {
+            path.push(' ');
+        }
+        path.push_str(name);
+        at = below;
+    }
+    let of_command = ACCEPTED.iter().filter(|it| it.command == path);
+    let used = of_command
+        .flat_map(|accepted| accepted.flags)
+        .filter(|flag| at.value_source(flag.name()) == Some(ValueSource::CommandLine));
+    used.map(|used| Ignored {
+        flag: used.name(),
+        why: used.why,
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_about_a_command() {
+        let root = crate::command();
+        for accepted in ACCEPTED {
+            let mut command = &root;
+            for word in accepted.command.split(' ') {
+                command = command.find_subcommand(word).unwrap();
+            }
+            for alias in accepted.aliases {
+                assert!(command.get_all_aliases().any(|it| it == *alias), "{alias}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_synopsis_has_a_long_name_and_perhaps_more() {
+        let parts = flag("-o --output FILE", "").parts();
+        assert_eq!(
+            (parts.long, parts.short, parts.value),
+            ("output", Some('o'), Some("FILE"))
+        );
+        let parts = flag("--no-pull", "").parts();
+        assert_eq!(
+            (parts.long, parts.short, parts.value),
+            ("no-pull", None, None)
+        );
+    }
+}
