@@ -15,6 +15,8 @@ rust=$(scripts/find-rust.sh) && export PATH="$rust:$PATH"
 cargo xtask man target/man
 
 install -D --mode 755 --verbose "$binary" "$prefix/bin/kraft"
+# Under this name it is the runtime for container engines.
+ln --symbolic --force kraft "$prefix/bin/runu"
 install -D --mode 644 --target-directory "$prefix/share/man/man1" target/man/*.1
 completions() {
     mkdir -p "$(dirname "$prefix/share/$2")"

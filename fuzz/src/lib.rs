@@ -5,6 +5,7 @@
 
 mod archives;
 mod cmdline;
+mod containers;
 mod images;
 mod machines;
 mod projects;
@@ -12,6 +13,7 @@ mod runtime;
 
 pub use archives::{cpio, rootfs, tar};
 pub use cmdline::cmdline;
+pub use containers::runu;
 pub use images::{oci, reference};
 pub use machines::{event_log, kernel, options};
 pub use projects::{compose, dockerfile, dotconfig, ignore, kconfig, kraftfile, lock};

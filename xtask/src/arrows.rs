@@ -40,6 +40,16 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-net", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys", "kraft-net"]),
     (
+        "kraft-runu",
+        &[
+            "kraft-core",
+            "kraft-sys",
+            "kraft-net",
+            "kraft-rootfs",
+            "kraft-machine",
+        ],
+    ),
+    (
         "kraft-config",
         &["kraft-core", "kraft-sys", "kraft-buildkit", "kraft-machine"],
     ),
@@ -86,6 +96,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-cloud",
             "kraft-machine",
             "kraft-net",
+            "kraft-runu",
             "kraft-config",
             "kraft-engine",
             "kraft-deploy",

@@ -368,7 +368,8 @@ fn add_linux(
         }
         let manifest = kraft_oci::listing::manifest(store, &descriptor)?;
         let config = store::config(store, &manifest.config)?;
-        if let Some(side) = cover.pack_linux(&manifest, &config) {
+        if let Some((side, layer)) = cover.pack_linux(&manifest, &config) {
+            store::put(lease, media::LAYER, &layer, None)?;
             store_document(lease, &side.config, &cover.name)?;
             store_document(lease, &side.manifest, &cover.name)?;
             sides.push(side.manifest.descriptor);

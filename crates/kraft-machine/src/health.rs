@@ -189,9 +189,38 @@ impl Target {
 /// Checks once, within the timeout of the check.
 fn probe(check: &HealthCheck, target: &Target) -> io::Result<()> {
     let limit = Duration::from_millis(check.timeout_ms.max(1));
+    try_probe(&check.probe, limit, |limit| target.connect(limit))
+}
+
+/// Tries once whether a service works, over the connection that `connect` makes within the time that it
+/// is given.
+///
+/// ```
+/// use std::net::{TcpListener, TcpStream};
+/// use std::time::Duration;
+///
+/// use kraft_core::lifecycle::HealthProbe;
+/// use kraft_machine::try_probe;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let probe = HealthProbe::Tcp { port: address.port() };
+/// let limit = Duration::from_secs(5);
+/// try_probe(&probe, limit, |limit| TcpStream::connect_timeout(&address, limit))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Why it does not.
+pub fn try_probe(
+    probe: &HealthProbe,
+    limit: Duration,
+    connect: impl FnOnce(Duration) -> io::Result<TcpStream>,
+) -> io::Result<()> {
     let deadline = Instant::now() + limit;
-    let mut stream = target.connect(limit)?;
-    match &check.probe {
+    let mut stream = connect(limit)?;
+    match probe {
         HealthProbe::Tcp { .. } => {
             stream.set_read_timeout(Some(limit.min(REFUSAL)))?;
             match stream.read(&mut [0]) {

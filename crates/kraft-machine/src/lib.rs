@@ -46,6 +46,7 @@
 
 mod compact;
 mod console;
+pub mod direct;
 pub mod driver;
 mod event_log;
 mod events;
@@ -53,6 +54,7 @@ mod file_watch;
 mod health;
 pub mod host;
 mod id;
+mod launcher;
 mod layout;
 mod logs;
 mod machines;
@@ -73,6 +75,7 @@ pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, MIN_LIMIT as MIN_CONSO
 pub use event_log::file::Compaction;
 pub use event_log::{EventLog, StateChange, TimedChange, VmmEvent};
 pub use events::{EventKind, EventStream, MachineEvent};
+pub use health::try_probe;
 pub use id::Id;
 pub use layout::MachineDir;
 pub use logs::{Arrival, Chunk, Logs, LogsOptions};

@@ -38,6 +38,7 @@ mod networks;
 mod protocol;
 mod record;
 mod subnet;
+pub mod takeover;
 mod traffic;
 
 pub use attach::{Attachment, Wanted};

@@ -144,6 +144,18 @@ pub fn pack(
     Ok(layer)
 }
 
+/// Returns a tar of small files: path, permissions, content.
+pub(crate) fn tar(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (path, mode, content) in files {
+        tar.extend(header(path, *mode, content.len() as u64));
+        tar.extend(*content);
+        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+    }
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    tar
+}
+
 /// Returns the header of the file.
 fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];

@@ -58,6 +58,7 @@ pub mod image;
 mod json;
 pub mod kraftkit;
 pub mod layer;
+pub mod linux;
 pub mod listing;
 pub mod package;
 pub mod pull;

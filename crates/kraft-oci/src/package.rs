@@ -36,6 +36,7 @@ use serde_json::Value;
 
 use crate::image::{Config, Descriptor, Manifest, Platform, RootFs, RunConfig, annotation, media};
 use crate::json::to_vec;
+use crate::linux;
 
 /// Platforms in order of precedence for the Linux manifest of an architecture.
 const RANK: [&str; 3] = ["qemu", "fc", "xen"];
@@ -102,9 +103,10 @@ impl Cover {
         packed(platform, run, layers, annotations)
     }
 
-    /// Returns the manifest with which container engines use the same layers. It lacks the writer's
-    /// annotation, so `KraftKit` ignores it.
-    pub fn pack_linux(&self, manifest: &Manifest, config: &Config) -> Option<Packed> {
+    /// Returns the manifest with which container engines use the same layers, and the bytes of the layer
+    /// that is [added](crate::linux) for them. It lacks the writer's annotation, so `KraftKit` ignores
+    /// it.
+    pub fn pack_linux(&self, manifest: &Manifest, config: &Config) -> Option<(Packed, Vec<u8>)> {
         let platform = Platform {
             architecture: linux_arch(&config.platform.architecture)?.to_owned(),
             os: "linux".to_owned(),
@@ -112,10 +114,13 @@ impl Cover {
         };
         let mut run = config.config.clone();
         // Container engines require a command.
-        run.entrypoint = vec![format!("/{}", crate::layer::Role::Kernel.path())];
+        run.entrypoint = vec![linux::entrypoint(&config.platform)];
+        let added = linux::layer(&config.platform);
+        let mut layers = manifest.layers.clone();
+        layers.push(Descriptor::of(media::LAYER, &added));
         let mut annotations = self.manifest_annotations(&config.platform);
         annotations.remove(annotation::WRITER);
-        Some(packed(platform, run, manifest.layers.clone(), annotations))
+        Some((packed(platform, run, layers, annotations), added))
     }
 
     /// Returns the index.
@@ -372,11 +377,11 @@ mod tests {
     }
 
     #[test]
-    fn the_linux_side_has_the_same_layers_and_no_mark() {
+    fn the_linux_side_has_the_same_layers_one_more_and_no_mark() {
         let packed = cover().pack(platform(), run(), layers());
         let manifest: Manifest = serde_json::from_slice(&packed.manifest.bytes).unwrap();
         let config = Config::parse(&packed.config.bytes).unwrap();
-        let linux = cover().pack_linux(&manifest, &config).unwrap();
+        let (linux, added) = cover().pack_linux(&manifest, &config).unwrap();
         let platform = linux.manifest.descriptor.platform.clone().unwrap();
         assert_eq!(
             (platform.os.as_str(), platform.architecture.as_str()),
@@ -386,6 +391,8 @@ mod tests {
         let annotations = &linux.manifest.descriptor.annotations;
         assert!(!annotations.contains_key(annotation::WRITER));
         let linux: Manifest = serde_json::from_slice(&linux.manifest.bytes).unwrap();
-        assert_eq!(linux.layers, manifest.layers);
+        let (last, same) = linux.layers.split_last().unwrap();
+        assert_eq!(same, manifest.layers);
+        assert_eq!(*last, Descriptor::of(media::LAYER, &added));
     }
 }

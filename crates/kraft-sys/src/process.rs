@@ -238,6 +238,16 @@ pub fn keep_files_from_children() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives this process a network namespace of its own, which nothing is in but a loopback that is down.
+pub fn leave_network() -> io::Result<()> {
+    // SAFETY: the flag that is not safe, which parts open files between threads, is not given.
+    #[expect(unsafe_code, reason = "one flag of the call is not safe")]
+    unsafe {
+        rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET)?;
+    }
+    Ok(())
+}
+
 /// Has a program start inside namespaces: the last of them is entered first. They stay open until it
 /// is started.
 pub fn enter_before_start(command: &mut std::process::Command, namespaces: &[OwnedFd]) {
@@ -257,6 +267,28 @@ pub fn enter_before_start(command: &mut std::process::Command, namespaces: &[Own
     #[expect(unsafe_code, reason = "the process has one thread only there")]
     unsafe {
         command.pre_exec(enter);
+    }
+}
+
+/// Has a program killed when the thread that starts it ends (`PR_SET_PDEATHSIG`, `prctl(2)`), even
+/// if that thread is killed.
+pub fn end_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+
+    let parent = rustix::process::getpid();
+    let set = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before.
+        if rustix::process::getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    };
+    // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
+    #[expect(unsafe_code, reason = "the process has one thread only there")]
+    unsafe {
+        command.pre_exec(set);
     }
 }
 

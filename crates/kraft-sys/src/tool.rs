@@ -133,6 +133,15 @@ impl Tool {
         self
     }
 
+    /// Sets the name that it is started under, which some programs choose their task by.
+    #[must_use]
+    pub fn arg0(mut self, name: impl AsRef<OsStr>) -> Self {
+        use std::os::unix::process::CommandExt;
+
+        self.command.arg0(name);
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -353,6 +362,17 @@ impl<'a, P: Read + AsFd> Ear<'a, P> {
         }
         Ok(())
     }
+}
+
+/// Replaces this process by a program, which gets its whole environment. Returns only if that fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program is to find everything as this one did"
+)]
+pub fn replace(program: &OsStr, args: &[OsString]) -> io::Error {
+    use std::os::unix::process::CommandExt;
+
+    Command::new(program).args(args).exec()
 }
 
 /// Prepares a program for callers that manage it themselves. It inherits no secrets

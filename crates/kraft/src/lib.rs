@@ -26,6 +26,7 @@ mod ui;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use kraft_net::holder;
@@ -59,12 +60,43 @@ pub fn main() -> ExitCode {
         let code = sandbox::enter();
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    if args
+        .get(1)
+        .is_some_and(|arg| arg == kraft_runu::supervisor::ARGUMENT)
+    {
+        return ExitCode::from(kraft_runu::supervisor::main(args.into_iter().skip(2)));
+    }
+    if args.get(1).is_some_and(|arg| arg == kraft_runu::PROBE) {
+        return ExitCode::from(kraft_runu::probe_main(args.into_iter().skip(2)));
+    }
     kraft_sys::process::restrict_umask();
     let env = Environment::capture();
+    if let Some(args) = runtime_arguments(&args) {
+        let environment = kraft_runu::Environment {
+            runtime_dir: env.path("XDG_RUNTIME_DIR"),
+        };
+        return ExitCode::from(kraft_runu::main(args, &environment));
+    }
     match cli::parse(args.iter().cloned()) {
         Ok(invocation) => run(invocation, &env),
         Err(error) => not_a_command(&error, &args, &env),
     }
+}
+
+/// Returns the arguments of the runtime for container engines, if this is one by its name, or by the
+/// first argument: these arguments are not parsed as those of other commands.
+fn runtime_arguments(args: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = args.split_first()?;
+    let name = Path::new(program).file_name();
+    if name.is_some_and(|name| name == kraft_runu::NAME) {
+        return Some(rest);
+    }
+    let (first, rest) = rest.split_first()?;
+    // The help of `kraft runu` is that of a command of kraft.
+    let is_help = rest
+        .first()
+        .is_some_and(|arg| arg == "-h" || arg == "--help");
+    (first == kraft_runu::NAME && !is_help).then_some(rest)
 }
 
 /// Runs the command.

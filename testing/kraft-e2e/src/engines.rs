@@ -96,6 +96,15 @@ pub struct Docker(Daemon);
 impl Docker {
     /// Starts it; `None`, and a word of why, if this host cannot.
     pub fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// Starts it with another OCI runtime under a name.
+    pub fn with_runtime(name: &str, program: &Path) -> Option<Self> {
+        Self::with(&["--add-runtime", &format!("{name}={}", program.display())])
+    }
+
+    fn with(flags: &[&str]) -> Option<Self> {
         let daemon = Daemon::start(&["dockerd", "containerd", "runc"], |dir, socket| {
             let mut command = Command::new("dockerd");
             command
@@ -109,10 +118,32 @@ impl Docker {
                 .arg(empty_configuration(dir))
                 .arg("--host")
                 .arg(format!("unix://{}", socket.display()))
-                .args(["--iptables=false", "--bridge=none"]);
+                .args(["--iptables=false", "--bridge=none"])
+                .args(flags);
             command
         })?;
         Some(Self(daemon))
+    }
+
+    /// Creates a container, as the API describes it, and starts it; returns its id.
+    pub fn run(&self, container: &Value) -> String {
+        let made = self
+            .ask("POST /containers/create", container)
+            .expect(&[201]);
+        let made: Value = serde_json::from_slice(&made.body).unwrap();
+        let id = made["Id"].as_str().unwrap().to_owned();
+        let start = format!("POST /containers/{id}/start");
+        let _ = self.ask(&start, &Value::Null).expect(&[204]);
+        id
+    }
+
+    /// Waits for the end of a container; returns its exit code and what it printed.
+    pub fn wait(&self, id: &str) -> (i64, String) {
+        let waited = self.ask(&format!("POST /containers/{id}/wait"), &Value::Null);
+        let waited: Value = serde_json::from_slice(&waited.expect(&[200]).body).unwrap();
+        let logs = format!("GET /containers/{id}/logs?stdout=1&stderr=1");
+        let logs = self.ask(&logs, &Value::Null).expect(&[200]).text();
+        (waited["StatusCode"].as_i64().unwrap(), logs)
     }
 
     /// Asks the API; `what` is method and path, and a `body` of null is none at all: what the

@@ -46,6 +46,14 @@ int main(int count, char **words) {
 }
 "#;
 
+/// Makes the program `server` in a bench: it answers HTTP requests on port 8080 with its argument.
+///
+/// # Panics
+/// If it cannot be compiled.
+pub fn make_server(bench: &Bench) {
+    compile(bench, "server", SERVER);
+}
+
 /// Fetches `http://NAME:PORT/` for every pair of arguments, and prints what it gets.
 const FETCH: &str = r#"
 #include <arpa/inet.h>

@@ -11,7 +11,7 @@ use crate::shell_words;
 pub(super) fn probe(words: &[String]) -> Option<HealthProbe> {
     let (first, rest) = words.split_first()?;
     match (first.as_str(), rest) {
-        ("CMD", command) => of_command(command),
+        ("CMD", command) => probe_of(command),
         ("CMD-SHELL", [line]) => of_line(line),
         _ => None,
     }
@@ -21,10 +21,11 @@ pub(super) fn probe(words: &[String]) -> Option<HealthProbe> {
 pub(super) fn of_line(line: &str) -> Option<HealthProbe> {
     let first = line.split("||").next()?.split("&&").next()?;
     let first = first.split(['|', ';', '>']).next()?;
-    of_command(&shell_words::split(first).ok()?)
+    probe_of(&shell_words::split(first).ok()?)
 }
 
-fn of_command(words: &[String]) -> Option<HealthProbe> {
+/// Understands the command of a health check, without the leading `CMD`: `curl -f http://localhost/`.
+pub fn probe_of(words: &[String]) -> Option<HealthProbe> {
     let (program, args) = words.split_first()?;
     let name = program.rsplit('/').next()?;
     let tcp = |port| Some(HealthProbe::Tcp { port });

@@ -44,6 +44,7 @@ mod short;
 mod tags;
 
 pub use env::{plain_variables, variables};
+pub use health::probe_of;
 pub use load::{Loaded, Loading, load, load_merged};
 pub use model::{
     Build, Compose, Condition, Dependency, EnvFile, ExtraHost, FileContent, FileMount, FileSource,

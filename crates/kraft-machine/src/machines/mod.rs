@@ -44,7 +44,7 @@ pub use settings::Update;
 pub use snapshots::{Snapshot, UnreadableSnapshot};
 pub use start::StartError;
 pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report, SAVED_AS};
-pub(crate) use status::{Status, reported_ending};
+pub(crate) use status::{Status, exit_status, reported_ending};
 
 /// The configuration of [`Machines`].
 #[derive(Debug, Clone)]

@@ -295,7 +295,7 @@ fn status_on_console(dir: &MachineDir) -> Option<u8> {
 const LONGEST_STATUS: u64 = 64;
 
 /// Parses the last line of a console: `kraft: exit status 7`.
-fn exit_status(tail: &[u8]) -> Option<u8> {
+pub(crate) fn exit_status(tail: &[u8]) -> Option<u8> {
     let text = String::from_utf8_lossy(tail);
     let last = text.trim_end().lines().next_back()?;
     last.strip_prefix("kraft: exit status ")?.parse().ok()

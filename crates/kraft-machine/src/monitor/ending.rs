@@ -16,7 +16,7 @@ const CRASH_SIGNALS: [i32; 6] = [4, 6, 7, 8, 11, 31];
 
 /// Determines how a machine ended. What the VMM reported says more about the guest than how its
 /// process exited.
-pub(super) fn of_child(driver: &dyn Driver, dir: &MachineDir, status: ExitStatus) -> Ending {
+pub(crate) fn of_child(driver: &dyn Driver, dir: &MachineDir, status: ExitStatus) -> Ending {
     if let (_, Some(ending)) = reported_ending(driver, dir, Some(status)) {
         return ending;
     }

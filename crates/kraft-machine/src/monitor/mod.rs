@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use kraft_core::machine::EndReason;
+use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::platform::Platform;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
@@ -41,6 +41,8 @@ mod restart;
 mod restore;
 mod start;
 
+pub(crate) use ending::of_child as ending_of_child;
+pub(crate) use start::kernel_line;
 use start::{Cause, Started};
 
 /// The interval of polling the VMM's files where the system cannot report that they grow.
@@ -253,6 +255,11 @@ fn start_again(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, F
     }
 }
 
+/// Checks that the files of a machine that is booted can be read.
+pub(crate) fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
+    start::check_files(spec, false)
+}
+
 /// Waits for the end of a VMM that this process has started.
 fn attend(machines: &Machines, started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
     let Started {
@@ -303,7 +310,7 @@ fn supervise(
     }
 }
 
-fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
+pub(crate) fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
     loop {
         match child.wait() {
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}

@@ -1,11 +1,8 @@
 //! Starting a machine, as far as the monitor is concerned.
 
-use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
@@ -15,19 +12,19 @@ use kraft_core::shell_words;
 use kraft_net::{Attachment, Request, Wanted};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use kraft_sys::process::{self, Identity, Process};
-use kraft_sys::tool;
+use kraft_sys::process::Identity;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Map;
 
 use super::restore::{self, Source};
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
-use crate::driver::{BootError, Card, Driver, Launch, ProgramError, Vmm};
+use crate::driver::{Card, Driver, Launch, Vmm};
 use crate::health;
 use crate::id::Id;
+use crate::launcher::Launcher;
 use crate::layout::MachineDir;
-use crate::machines::{ENVIRONMENT, Machines, READY_TIMEOUT, StartError, now};
+use crate::machines::{Machines, StartError, now};
 use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
 use crate::restart::Restarts;
@@ -117,7 +114,7 @@ struct Start<'a> {
     cause: Cause,
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
     fn run(&mut self, command_line: &mut Option<String>) -> Result<Started, StartError> {
         let spec = self.record.spec.get().clone();
         check_files(&spec, self.suspended.is_some())?;
@@ -192,10 +189,12 @@ impl Start<'_> {
         hand_down(attached, opens_cards).map_err(|e| StartError::System(e.to_string()))?;
         let argv = driver.command_line(launch);
         let inside = attached.first().filter(|_| opens_cards);
-        let mut child = self.spawn(driver, spec, &argv, inside)?;
+        let launcher = self.launcher(driver, spec);
+        let namespaces = inside.map_or(&[][..], |it| &it.namespaces);
+        let mut child = launcher.spawn(&argv, namespaces, |_| {})?;
         let program = launch.program.first().cloned().unwrap_or_default();
         let Some(vmm) = Identity::of(child.id()) else {
-            return Err(self.exited(driver, &mut child, program));
+            return Err(launcher.exited(&mut child, program));
         };
         let compactor = Compactor::new(driver, self.dir.clone(), vmm.clone(), spec);
         self.record.starting = None;
@@ -222,9 +221,9 @@ impl Start<'_> {
             })
             .and_then(|()| match source {
                 Some(_) => Ok(()),
-                None => self.boot(driver, launch, &mut child, &vmm),
+                None => launcher.boot(launch, &mut child, &vmm),
             })
-            .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program))
+            .and_then(|()| launcher.wait_until_ready(&mut child, &vmm, program))
             .and_then(|()| match source {
                 Some(source) => self.restore(driver, launch, source, &vmm),
                 None => Ok(()),
@@ -237,26 +236,16 @@ impl Start<'_> {
         Ok((child, vmm, compactor))
     }
 
-    /// Has a VMM start the guest that is configured after its start.
-    fn boot(
-        &self,
-        driver: &'static dyn Driver,
-        launch: &Launch<'_>,
-        child: &mut Child,
-        process: &Identity,
-    ) -> Result<(), StartError> {
-        let vmm = Vmm {
+    fn launcher<'b>(&self, driver: &'static dyn Driver, spec: &'b MachineSpec) -> Launcher<'b>
+    where
+        'a: 'b,
+    {
+        Launcher {
             dir: self.dir,
-            process,
-        };
-        let program = || launch.program.first().cloned().unwrap_or_default();
-        let booted = driver.boot(&vmm, launch, Instant::now() + READY_TIMEOUT);
-        booted.map_err(|error| match error {
-            BootError::Exited => self.exited(driver, child, program()),
-            BootError::Refused { why, cure } => StartError::Refused { why, cure },
-            BootError::Slow => StartError::Slow { program: program() },
-            BootError::System(error) => StartError::System(error.to_string()),
-        })
+            spec,
+            driver,
+            configured: self.machines.settings.drivers.configured(spec.platform),
+        }
     }
 
     /// Restores the guest, and has it continue.
@@ -377,96 +366,6 @@ impl Start<'_> {
         Ok(Drain::open(&dir.console(), limit)?)
     }
 
-    fn spawn(
-        &self,
-        driver: &dyn Driver,
-        spec: &MachineSpec,
-        argv: &[OsString],
-        inside: Option<&Attachment>,
-    ) -> Result<Child, StartError> {
-        let Some((program, rest)) = argv.split_first() else {
-            return Err(StartError::System("an empty command line".to_owned()));
-        };
-        let log = || fs::append(&self.dir.vmm_log());
-        let pipe = self.dir.console_pipe();
-        // With a reading end of its own it never finds that no process reads.
-        let keep = !driver.capabilities().survives_writes;
-        let stdout = OpenOptions::new().read(keep).write(true).open(&pipe);
-        let stdout = stdout.map_err(fs::Error::on("open", &pipe))?;
-        let stdin = console::open_for_vmm(&self.dir.console())?;
-        let mut command = tool::command(program);
-        command
-            .args(rest)
-            .current_dir(self.dir.path())
-            .stdin(stdin)
-            .stdout(stdout)
-            .stderr(log()?);
-        ENVIRONMENT.apply(&mut command);
-        driver.environment().apply(&mut command);
-        if let Some(attachment) = inside {
-            process::enter_before_start(&mut command, &attachment.namespaces);
-        }
-        command.spawn().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => StartError::NoProgram {
-                program: program.to_string_lossy().into_owned(),
-                install: driver.origin(spec.arch).hint(),
-            },
-            _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
-        })
-    }
-
-    /// Waits until the event log says that the VMM is ready.
-    fn wait_until_ready(
-        &self,
-        driver: &dyn Driver,
-        child: &mut Child,
-        vmm: &Identity,
-        program: String,
-    ) -> Result<(), StartError> {
-        let system = |e: std::io::Error| StartError::System(e.to_string());
-        let is_ready = || driver.events(self.dir).is_ready();
-        let deadline = Instant::now() + READY_TIMEOUT;
-        let mut step = Duration::from_millis(2);
-        let handle = Process::open(vmm).map_err(system)?;
-        while let Some(handle) = &handle {
-            if is_ready() {
-                return Ok(());
-            }
-            if handle.wait(Some(step)).map_err(system)? {
-                break;
-            }
-            if Instant::now() > deadline {
-                return Err(StartError::Slow { program });
-            }
-            step = (step * 2).min(Duration::from_millis(8));
-        }
-        // A guest may have ended already.
-        if is_ready() {
-            return Ok(());
-        }
-        Err(self.exited(driver, child, program))
-    }
-
-    /// Returns the error for a VMM that exited before it was ready.
-    fn exited(&self, driver: &dyn Driver, child: &mut Child, program: String) -> StartError {
-        let how = child
-            .wait()
-            .map_or_else(|e| e.to_string(), |status| status.to_string());
-        let said = self.dir.read_vmm_log().trim().to_owned();
-        // Another program, or one that is too old, rarely prints that it is.
-        let spec = self.record.spec.get();
-        let configured = self.machines.settings.drivers.configured(spec.platform);
-        match driver.find(spec.arch, configured) {
-            Err(why @ (ProgramError::Unrecognized { .. } | ProgramError::TooOld { .. })) => {
-                let why = why.to_string();
-                StartError::Unusable { program, why }
-            }
-            Ok(_) | Err(ProgramError::NotFound { .. } | ProgramError::NoVersion { .. }) => {
-                StartError::Vmm { program, how, said }
-            }
-        }
-    }
-
     /// Records that the start failed. The machine has the state it had before, or `failed`.
     fn record_failure(&mut self, error: &StartError) {
         self.record.starting = None;
@@ -533,7 +432,7 @@ impl Start<'_> {
 
 /// Checks that the files of the machine can be read: the error is better than that of a VMM. What is
 /// restored has read its root archive.
-fn check_files(spec: &MachineSpec, restored: bool) -> Result<(), StartError> {
+pub(super) fn check_files(spec: &MachineSpec, restored: bool) -> Result<(), StartError> {
     let missing = |what: &str, path: &std::path::Path| {
         let (what, path) = (what.to_owned(), path.to_owned());
         move |e: std::io::Error| StartError::Missing {
@@ -575,7 +474,7 @@ fn hand_down(attached: &[Attachment], opens_cards: bool) -> std::io::Result<()> 
     Ok(())
 }
 
-fn kernel_line(spec: &MachineSpec) -> Result<String, StartError> {
+pub(crate) fn kernel_line(spec: &MachineSpec) -> Result<String, StartError> {
     CommandLine::of(spec)
         .map(|line| line.render())
         .map_err(|problems| {

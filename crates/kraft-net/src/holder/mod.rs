@@ -34,6 +34,7 @@ use crate::protocol::{Report, line};
 use crate::record::{HolderRecord, Network};
 
 use namespace::{Kept, Namespaces};
+pub(crate) use netlink::Netlink;
 use outside::Outside;
 use server::Server;
 pub(crate) use way_out::PROGRAM as WAY_OUT;

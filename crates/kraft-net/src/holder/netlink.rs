@@ -21,14 +21,14 @@ const MAX_ANSWER: usize = 64 << 10;
 
 /// A connection to the kernel.
 #[derive(Debug)]
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
 }
 
 impl Netlink {
     /// Opens a connection that concerns the network namespace of this thread.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let family = rustix::net::AddressFamily::NETLINK;
         let flags = SocketFlags::CLOEXEC;
         // Without another protocol it is that of devices and addresses.
@@ -41,7 +41,7 @@ impl Netlink {
     }
 
     /// Returns the index of a device; `None` if there is no such device.
-    pub(super) fn index(&self, name: &str) -> io::Result<Option<u32>> {
+    pub(crate) fn index(&self, name: &str) -> io::Result<Option<u32>> {
         match name_to_index(&self.socket, name) {
             Ok(index) => Ok(Some(index)),
             Err(rustix::io::Errno::NODEV) => Ok(None),
@@ -86,7 +86,7 @@ impl Netlink {
     }
 
     /// Starts a device, and makes it a port of a bridge.
-    pub(super) fn start(&mut self, index: u32, bridge: Option<u32>) -> io::Result<()> {
+    pub(crate) fn start(&mut self, index: u32, bridge: Option<u32>) -> io::Result<()> {
         let controller = bridge.map(LinkAttribute::Controller);
         self.set(index, controller.into_iter().collect())
     }
@@ -101,10 +101,17 @@ impl Netlink {
     }
 
     /// Removes a device.
-    pub(super) fn remove(&mut self, index: u32) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
         self.ask(Request::link(libc::RTM_DELLINK, link), 0)
+    }
+
+    /// Has the kernel make (`true`) or remove something that is described by a message as it is.
+    pub(crate) fn raw(&mut self, kind: u16, message: Vec<u8>, make: bool) -> io::Result<()> {
+        let body = Body::Raw(message);
+        let flags = if make { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
+        self.ask(Request { kind, body }, flags)
     }
 
     /// Asks the kernel for something, and waits until it is done.
@@ -151,6 +158,8 @@ struct Request {
 enum Body {
     Link(LinkMessage),
     Address(AddressMessage),
+    /// A message as it is.
+    Raw(Vec<u8>),
 }
 
 impl Request {
@@ -169,6 +178,7 @@ impl NetlinkSerializable for Request {
         match &self.body {
             Body::Link(message) => message.buffer_len(),
             Body::Address(message) => message.buffer_len(),
+            Body::Raw(bytes) => bytes.len(),
         }
     }
 
@@ -176,6 +186,11 @@ impl NetlinkSerializable for Request {
         match &self.body {
             Body::Link(message) => message.emit(buffer),
             Body::Address(message) => message.emit(buffer),
+            Body::Raw(bytes) => {
+                for (place, byte) in buffer.iter_mut().zip(bytes) {
+                    *place = *byte;
+                }
+            }
         }
     }
 }

@@ -29,9 +29,9 @@ fn open() -> io::Result<File> {
     File::options().read(true).write(true).open(TUN)
 }
 
-/// Makes a device in the network namespace of this thread; returns it with its name. It is gone when
-/// it is closed everywhere.
-pub(super) fn make() -> io::Result<(File, String)> {
+/// Makes a device in the network namespace of this thread; returns it with its name, in which the kernel
+/// puts a number in place of `%d`. It is gone when it is closed everywhere.
+pub(crate) fn make(pattern: &str) -> io::Result<(File, String)> {
     let file = open()?;
     let mut request = libc::ifreq {
         ifr_name: [0; libc::IFNAMSIZ],
@@ -40,8 +40,7 @@ pub(super) fn make() -> io::Result<(File, String)> {
             ifru_flags: flags(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR),
         },
     };
-    // The kernel puts a number in place of `%d`.
-    for (place, byte) in request.ifr_name.iter_mut().zip(b"if%d") {
+    for (place, byte) in request.ifr_name.iter_mut().zip(pattern.as_bytes()) {
         *place = byte.cast_signed();
     }
     // SAFETY: the request is a whole `ifreq`, which this call reads and writes (tuntap.txt of Linux).

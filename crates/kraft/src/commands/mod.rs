@@ -47,6 +47,7 @@ mod restart;
 mod resume;
 mod rootfs;
 pub(crate) mod run;
+mod runu;
 mod schema;
 mod service;
 mod set;
@@ -126,6 +127,7 @@ pub(crate) enum Command {
     Cp(cp::Args),
     Exec(exec::Args),
     Service(service::Args),
+    Runu(runu::Args),
     #[command(visible_alias = "network")]
     Net(net::Args),
     #[command(visible_aliases = ["volume", "vols", "volumes"])]
@@ -167,7 +169,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "run", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart", "kill",
             "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect", "port",
-            "rename", "cp", "exec", "events", "remove", "service", "net", "vol",
+            "rename", "cp", "exec", "events", "remove", "service", "runu", "net", "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -193,7 +195,9 @@ impl Command {
     /// Returns how the command reads the configuration.
     pub(crate) fn reading(&self) -> Reading {
         match self {
-            Self::Schema(_) | Self::Version(_) | Self::Completion(_) => Reading::None,
+            Self::Schema(_) | Self::Version(_) | Self::Completion(_) | Self::Runu(_) => {
+                Reading::None
+            }
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
             Self::Init(_)
@@ -269,6 +273,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Cp(args) => cp::exec(app, &args),
         Command::Exec(args) => exec::exec(app, &args),
         Command::Service(args) => service::exec(app, &args),
+        Command::Runu(args) => runu::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
         Command::Unpause(args) => unpause::exec(app, &args),
         Command::Suspend(args) => suspend::exec(app, &args),

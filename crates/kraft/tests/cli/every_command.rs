@@ -81,6 +81,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("rename bob alice", 0, ""),
     ("exec alice ls", 7, "cannot start a program in the machine `alice`"),
     ("service", 0, "Start machines when the host boots"),
+    ("runu features", 0, "ociVersionMax"),
     ("service enable --user", 0, "kraft-machines.service"),
     ("service status --user", 0, "yes        yes"),
     ("service disable --user", 0, ""),

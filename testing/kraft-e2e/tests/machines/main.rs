@@ -19,6 +19,7 @@ mod network_kills;
 mod recovery;
 mod restart;
 mod runtime;
+mod runu;
 mod secrets;
 mod snapshots;
 mod stats;

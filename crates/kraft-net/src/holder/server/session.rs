@@ -164,7 +164,7 @@ impl Server {
                 })?);
         }
         let card = || -> io::Result<(File, String, u32)> {
-            let (card, name) = tap::make()?;
+            let (card, name) = tap::make("if%d")?;
             let mut netlink = self.netlink.borrow_mut();
             let index = netlink.index(&name)?.ok_or(ErrorKind::NotFound)?;
             netlink.start(index, Some(self.bridge))?;

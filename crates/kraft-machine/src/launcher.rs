@@ -1,0 +1,140 @@
+//! Starting the process of a VMM, and waiting until it is ready.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use kraft_core::machine::MachineSpec;
+use kraft_sys::fs;
+use kraft_sys::process::{self, Identity, Process};
+use kraft_sys::tool;
+
+use crate::console;
+use crate::driver::{BootError, Driver, Launch, ProgramError, Vmm};
+use crate::layout::MachineDir;
+use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
+
+/// Starts the VMM of one machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launcher<'a> {
+    /// The machine's directory.
+    pub(crate) dir: &'a MachineDir,
+    /// The machine.
+    pub(crate) spec: &'a MachineSpec,
+    /// The driver of its VMM.
+    pub(crate) driver: &'static dyn Driver,
+    /// The configured program of the VMM.
+    pub(crate) configured: Option<&'a str>,
+}
+
+impl Launcher<'_> {
+    /// Starts a command line; `inside` are namespaces that the program enters first. `arrange` may
+    /// change the command.
+    pub(crate) fn spawn(
+        &self,
+        argv: &[OsString],
+        inside: &[OwnedFd],
+        arrange: impl FnOnce(&mut std::process::Command),
+    ) -> Result<Child, StartError> {
+        let Some((program, rest)) = argv.split_first() else {
+            return Err(StartError::System("an empty command line".to_owned()));
+        };
+        let pipe = self.dir.console_pipe();
+        // With a reading end of its own it never finds that no process reads.
+        let keep = !self.driver.capabilities().survives_writes;
+        let stdout = OpenOptions::new().read(keep).write(true).open(&pipe);
+        let stdout = stdout.map_err(fs::Error::on("open", &pipe))?;
+        let stdin = console::open_for_vmm(&self.dir.console())?;
+        let mut command = tool::command(program);
+        command
+            .args(rest)
+            .current_dir(self.dir.path())
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(fs::append(&self.dir.vmm_log())?);
+        ENVIRONMENT.apply(&mut command);
+        self.driver.environment().apply(&mut command);
+        if !inside.is_empty() {
+            process::enter_before_start(&mut command, inside);
+        }
+        arrange(&mut command);
+        command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => StartError::NoProgram {
+                program: program.to_string_lossy().into_owned(),
+                install: self.driver.origin(self.spec.arch).hint(),
+            },
+            _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
+        })
+    }
+
+    /// Has a VMM start the guest that is configured after its start.
+    pub(crate) fn boot(
+        &self,
+        launch: &Launch<'_>,
+        child: &mut Child,
+        process: &Identity,
+    ) -> Result<(), StartError> {
+        let dir = self.dir;
+        let vmm = Vmm { dir, process };
+        let program = || launch.program.first().cloned().unwrap_or_default();
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let booted = self.driver.boot(&vmm, launch, deadline);
+        booted.map_err(|error| match error {
+            BootError::Exited => self.exited(child, program()),
+            BootError::Refused { why, cure } => StartError::Refused { why, cure },
+            BootError::Slow => StartError::Slow { program: program() },
+            BootError::System(error) => StartError::System(error.to_string()),
+        })
+    }
+
+    /// Waits until the event log says that the VMM is ready.
+    pub(crate) fn wait_until_ready(
+        &self,
+        child: &mut Child,
+        vmm: &Identity,
+        program: String,
+    ) -> Result<(), StartError> {
+        let system = |e: std::io::Error| StartError::System(e.to_string());
+        let is_ready = || self.driver.events(self.dir).is_ready();
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut step = Duration::from_millis(2);
+        let handle = Process::open(vmm).map_err(system)?;
+        while let Some(handle) = &handle {
+            if is_ready() {
+                return Ok(());
+            }
+            if handle.wait(Some(step)).map_err(system)? {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(StartError::Slow { program });
+            }
+            step = (step * 2).min(Duration::from_millis(8));
+        }
+        // A guest may have ended already.
+        if is_ready() {
+            return Ok(());
+        }
+        Err(self.exited(child, program))
+    }
+
+    /// Returns the error for a VMM that exited before it was ready.
+    pub(crate) fn exited(&self, child: &mut Child, program: String) -> StartError {
+        let how = child
+            .wait()
+            .map_or_else(|e| e.to_string(), |status| status.to_string());
+        let said = self.dir.read_vmm_log().trim().to_owned();
+        // Another program, or one that is too old, rarely prints that it is.
+        match self.driver.find(self.spec.arch, self.configured) {
+            Err(why @ (ProgramError::Unrecognized { .. } | ProgramError::TooOld { .. })) => {
+                let why = why.to_string();
+                StartError::Unusable { program, why }
+            }
+            Ok(_) | Err(ProgramError::NotFound { .. } | ProgramError::NoVersion { .. }) => {
+                StartError::Vmm { program, how, said }
+            }
+        }
+    }
+}

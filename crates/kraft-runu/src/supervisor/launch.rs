@@ -1,0 +1,153 @@
+//! Starting the machine of a container.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+
+use kraft_machine::direct::{Direct, DirectMachine};
+use kraft_machine::driver::Drivers;
+use kraft_rootfs::ExtraFile;
+use kraft_sys::fs;
+
+use super::streams::{self, Output};
+use super::{Event, names};
+use crate::bundle;
+use crate::decide::{CopiedFile, INITRD, KERNEL};
+use crate::failure::{self, Failure};
+use crate::network::{self, Cards, Names, SUPERVISOR};
+use crate::state::{Container, Network, StateDir};
+
+/// The largest file that is copied into a guest, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// The file with name servers.
+const RESOLVERS: &str = "/etc/resolv.conf";
+
+/// A machine that runs.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) machine: Direct,
+    pub(super) output: Output,
+    _cards: Cards,
+}
+
+/// Starts the machine; returns when the guest runs.
+pub(super) fn launch(
+    dir: &StateDir,
+    container: &mut Container,
+    events: &Sender<Event>,
+) -> Result<Launched, Failure> {
+    check_image(&container.spec.kernel, KERNEL)?;
+    if let Some(initrd) = &container.spec.initrd {
+        check_image(initrd, INITRD)?;
+    }
+    let mut drivers = Drivers::default();
+    for (platform, program) in &container.programs {
+        drivers = drivers.with_program(*platform, program);
+    }
+    let can = drivers
+        .get(container.spec.platform)
+        .map_err(|e| Failure::of("cannot start the machine", &e))?
+        .capabilities();
+    let mut files = read_files(&container.files)?;
+    let resolvers = files.iter().find(|file| file.path == RESOLVERS);
+    let text = resolvers.map(|file| String::from_utf8_lossy(&file.content).into_owned());
+    let (servers, domain) = network::resolvers(text.as_deref().unwrap_or_default());
+    let mut cards = match container.network {
+        Network::Host => Cards::none(),
+        Network::New | Network::Existing(_) => {
+            let names = Names {
+                servers: &servers,
+                domain: domain.as_deref(),
+                hostname: &container.hostname,
+            };
+            Cards::take(names, can.limits.networks)?
+        }
+    };
+    if cards.control {
+        names::relay(&servers)?;
+        for file in files.iter_mut().filter(|file| file.path == RESOLVERS) {
+            file.content = names::rewrite(&file.content, SUPERVISOR).into_bytes();
+        }
+    }
+    container.spec.networks.clone_from(&cards.interfaces);
+    add_files(dir, container, &files)?;
+    if can.opens_cards {
+        cards.close()?;
+    }
+    let machine = DirectMachine {
+        dir: &dir.machine(),
+        id: container.machine,
+        spec: &container.spec,
+        drivers: &drivers,
+        cards: &cards.devices,
+    }
+    .start()
+    .map_err(|e| Failure::of("cannot start the machine", &e))?;
+    let failed = |e: std::io::Error| Failure::of("cannot watch the machine", &e);
+    let arch = container.spec.arch;
+    let output = Output::copy(&machine, arch, container.terminal, events.clone());
+    let output = output.map_err(failed)?;
+    // A guest may have ended already.
+    let _ = streams::copy_input(&machine, container.terminal);
+    let process = machine.process().map_err(failed)?;
+    let events = events.clone();
+    std::thread::spawn(move || {
+        if let Some(process) = process {
+            let _ = process.wait(None);
+        }
+        let _ = events.send(Event::Exited);
+    });
+    Ok(Launched {
+        machine,
+        output,
+        _cards: cards,
+    })
+}
+
+/// Checks again that a file of the image is no link: the image was examined when the container was
+/// created.
+fn check_image(path: &Path, below: &str) -> Result<(), Failure> {
+    let depth = below.split('/').count();
+    let root = path.ancestors().nth(depth).unwrap_or(path);
+    bundle::inside(root, below).map(drop)
+}
+
+/// Reads the files of the engine.
+fn read_files(files: &[CopiedFile]) -> Result<Vec<ExtraFile>, Failure> {
+    let read = |file: &CopiedFile| {
+        let open = fs::open_file(&file.source)?;
+        let failed = |e| Failure::of(&format!("cannot read `{}`", file.source.display()), &e);
+        let mode = open.metadata().map_err(failed)?.permissions().mode();
+        Ok(ExtraFile {
+            path: file.destination.clone(),
+            mode: mode & 0o777,
+            content: fs::read_open(&open, LARGEST).map_err(failed)?,
+        })
+    };
+    files.iter().map(read).collect()
+}
+
+/// Gives the guest a root archive with the files of the engine in it.
+fn add_files(
+    dir: &StateDir,
+    container: &mut Container,
+    files: &[ExtraFile],
+) -> Result<(), Failure> {
+    let Some(initrd) = container.spec.initrd.clone().filter(|_| !files.is_empty()) else {
+        return Ok(());
+    };
+    let out = dir.initrd();
+    match kraft_rootfs::append(&initrd, &out, files) {
+        Ok(()) => container.spec.initrd = Some(out),
+        // The archive is something else, such as a program that its kernel loads.
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            let log = container.log.as_deref();
+            let why = kraft_core::error::chain(&e);
+            let sentence = format!("the guest does not get files of the engine: {why}");
+            failure::log_to(log, container.log_json, "warning", &sentence);
+        }
+        Err(e) => return Err(e.into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,443 @@
+//! `runu`, the OCI runtime: bundles without an engine, and containers of a real Docker.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kraft_e2e::engines::Docker;
+use kraft_e2e::guest::package;
+use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, kraft_binary, skip};
+use kraft_e2e::networks::make_server;
+use kraft_e2e::registry::{Registry, installed};
+use serde_json::{Value, json};
+
+/// Containers below a directory, made by `runu`.
+struct Runtime {
+    bench: Bench,
+    /// The control group of the containers.
+    cgroup: String,
+    program: PathBuf,
+}
+
+impl Runtime {
+    /// Prepares it; `None` without root, whom a control group and a network namespace need.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skip("runu is tested as root only");
+            return None;
+        }
+        let bench = Bench::new();
+        let program = bench.path().join("runu");
+        symlink(kraft_binary(), &program).unwrap();
+        let name = bench.path().file_name().unwrap().to_str().unwrap();
+        let cgroup = name.to_owned();
+        Some(Self {
+            bench,
+            cgroup,
+            program,
+        })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--root")
+            .arg(self.bench.path().join("state"))
+            .arg("--log")
+            .arg(self.bench.path().join("log"))
+            .args(["--log-format", "json"])
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        Outcome::of(&mut self.command(args))
+    }
+
+    /// Unpacks the Linux side of an image of the miniature kernel into a bundle.
+    fn bundle(&self, args: &[&str], more: &Value) -> PathBuf {
+        package(&self.bench, "test/bundle:v1", &[]);
+        self.bundle_of("test/bundle:v1", args, more)
+    }
+
+    fn bundle_of(&self, image: &str, args: &[&str], more: &Value) -> PathBuf {
+        let layout = self.bench.path().join("layout");
+        self.bench
+            .ok(["pkg", "save", "-o", layout.to_str().unwrap(), image]);
+        let blob = |digest: &Value| {
+            let hex = digest
+                .as_str()
+                .unwrap()
+                .strip_prefix("sha256:")
+                .unwrap()
+                .to_owned();
+            layout.join("blobs/sha256").join(hex)
+        };
+        let read =
+            |path: PathBuf| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+        let top = read(layout.join("index.json"));
+        let index = read(blob(&top["manifests"][0]["digest"]));
+        let linux = index["manifests"].as_array().unwrap().iter();
+        let linux = linux
+            .clone()
+            .find(|it| it["platform"]["os"] == "linux")
+            .unwrap();
+        let manifest = read(blob(&linux["digest"]));
+        let bundle = self.bench.path().join("bundle");
+        let _ = fs::remove_dir_all(&bundle);
+        let rootfs = bundle.join("rootfs");
+        fs::create_dir_all(&rootfs).unwrap();
+        for layer in manifest["layers"].as_array().unwrap() {
+            let tar = blob(&layer["digest"]);
+            let status = Command::new("tar")
+                .arg("-C")
+                .arg(&rootfs)
+                .arg("-xf")
+                .arg(tar)
+                .status();
+            assert!(status.unwrap().success());
+        }
+        let config = read(blob(&manifest["config"]["digest"]));
+        let mut all: Vec<Value> = config["config"]["Entrypoint"].as_array().unwrap().clone();
+        all.extend(args.iter().map(|&arg| arg.into()));
+        let mut json = json!({
+            "ociVersion": "1.0.2",
+            "root": { "path": "rootfs" },
+            "process": { "args": all, "env": ["PATH=/bin", "COLOUR=dark green"], "cwd": "/" },
+            "linux": {
+                "namespaces": [{ "type": "network" }],
+                "cgroupsPath": format!("/{}/c", self.cgroup),
+            },
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            json[key] = value.clone();
+        }
+        fs::write(bundle.join("config.json"), json.to_string()).unwrap();
+        bundle
+    }
+
+    /// Creates a container whose output goes to a file; returns the file.
+    fn create(&self, id: &str, bundle: &Path) -> PathBuf {
+        let out = self.bench.path().join(format!("{id}.out"));
+        let file = fs::File::create(&out).unwrap();
+        let pid = self.bench.path().join(format!("{id}.pid"));
+        let args = ["create", "--bundle", bundle.to_str().unwrap()];
+        let args = [&args[..], &["--pid-file", pid.to_str().unwrap(), id]].concat();
+        let status = self
+            .command(&args)
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{}", fs::read_to_string(&out).unwrap());
+        assert!(fs::read_to_string(&pid).unwrap().parse::<u32>().is_ok());
+        out
+    }
+
+    fn state(&self, id: &str) -> Value {
+        serde_json::from_str(&self.run(&["state", id]).success().stdout).unwrap()
+    }
+
+    fn status(&self, id: &str) -> String {
+        self.state(id)["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Checks that nothing of a container is left.
+    fn is_clean(&self) {
+        let left = fs::read_dir(self.bench.path().join("state")).unwrap();
+        assert_eq!(left.count(), 0);
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let parent = hierarchy.path().join(&self.cgroup);
+            assert!(!parent.join("c").exists(), "{}", parent.display());
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+#[test]
+fn a_bundle_is_a_machine_from_create_to_delete() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let secret = runtime.bench.path().join("secret");
+    fs::write(&secret, "from the engine").unwrap();
+    let mounts = json!({ "mounts": [{
+        "destination": "/run/secrets/key", "type": "bind", "source": secret, "options": ["bind", "ro"],
+    }]});
+    let bundle = runtime.bundle(&["@cat:/run/secrets/key", "@sleep:600", "a b"], &mounts);
+    let out = runtime.create("one", &bundle);
+    assert_eq!(runtime.status("one"), "created");
+    assert_eq!(
+        fs::read_to_string(&out).unwrap(),
+        "",
+        "nothing but the guest prints there"
+    );
+    let again = runtime
+        .run(&["create", "--bundle", bundle.to_str().unwrap(), "one"])
+        .exits(1);
+    assert!(again.stderr.contains("already exists"), "{}", again.stderr);
+    let _ = runtime.run(&["start", "one"]).success();
+    assert_eq!(runtime.status("one"), "running");
+    eventually("the guest has printed everything", || {
+        let text = fs::read_to_string(&out).unwrap();
+        text.contains("from the engine")
+            && text.contains("a b")
+            && text.contains("COLOUR=dark green")
+    });
+    let refused = runtime.run(&["delete", "one"]).exits(1);
+    assert!(
+        refused.stderr.contains("that is not stopped: running"),
+        "{}",
+        refused.stderr
+    );
+    let refused = runtime.run(&["exec", "one", "sh"]).exits(1);
+    assert!(
+        refused.stderr.contains("one program and no shell"),
+        "{}",
+        refused.stderr
+    );
+    let pids: Vec<u32> = serde_json::from_str(
+        &runtime
+            .run(&["ps", "--format", "json", "one"])
+            .success()
+            .stdout,
+    )
+    .unwrap();
+    assert!(pids.len() >= 2, "{pids:?}");
+    for (verb, status) in [("pause", "paused"), ("resume", "running")] {
+        let _ = runtime.run(&[verb, "one"]).success();
+        assert_eq!(runtime.status("one"), status);
+    }
+    let _ = runtime.run(&["kill", "one", "SIGUSR1"]).success();
+    let _ = runtime.run(&["kill", "one", "15"]).success();
+    eventually("it has ended", || runtime.status("one") == "stopped");
+    let late = runtime.run(&["kill", "one", "9"]).exits(1);
+    assert!(
+        late.stderr.contains("container not running"),
+        "{}",
+        late.stderr
+    );
+    let _ = runtime.run(&["kill", "--all", "one", "9"]).success();
+    let _ = runtime.run(&["delete", "one"]).success();
+    // The engine's second one.
+    let _ = runtime.run(&["delete", "--force", "one"]).success();
+    runtime.is_clean();
+    let log = fs::read_to_string(runtime.bench.path().join("log")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["msg"], "container not running");
+}
+
+#[test]
+fn a_container_that_cannot_be_a_machine_leaves_nothing() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let bundle = runtime.bundle(&["x"], &Value::Null);
+    let create = ["create", "--bundle", bundle.to_str().unwrap(), "bad"];
+    let hook = json!({ "hooks": { "prestart": [{
+        "path": "/bin/sh", "args": ["sh", "-c", "echo no network >&2; exit 1"],
+    }]}});
+    let kernel = bundle.join("rootfs/unikraft/bin/kernel");
+    for (what, more, expected) in [
+        ("a failed hook", hook, "no network"),
+        (
+            "a terminal without a socket",
+            json!({ "process": { "terminal": true, "args": ["x"] } }),
+            "no `--console-socket`",
+        ),
+        (
+            "a namespace that does not exist",
+            json!({ "linux": { "namespaces": [{ "type": "network", "path": "/no/ns" }] } }),
+            "cannot enter the network namespace `/no/ns`",
+        ),
+        (
+            "a size that is none",
+            json!({ "annotations": { "org.unikraft.runu.memory": "64Mi -nographic" } }),
+            "is not a size",
+        ),
+    ] {
+        let mut config: Value =
+            serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap();
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let saved = fs::read(bundle.join("config.json")).unwrap();
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        let failed = runtime.run(&create).exits(1);
+        assert!(
+            failed.stderr.contains(expected),
+            "{what}: {}",
+            failed.stderr
+        );
+        assert_eq!(failed.stdout, "", "{what}");
+        runtime.is_clean();
+        fs::write(bundle.join("config.json"), saved).unwrap();
+    }
+    // A file of the host in place of the kernel.
+    fs::remove_file(&kernel).unwrap();
+    symlink("/etc/shadow", &kernel).unwrap();
+    let failed = runtime.run(&create).exits(1);
+    assert!(failed.stderr.contains("symbolic link"), "{}", failed.stderr);
+    runtime.is_clean();
+}
+
+#[test]
+fn a_machine_takes_over_the_interface_of_its_namespace() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    if !installed("ip")
+        || !installed("gcc")
+        || !has_builtin_runtime()
+        || !Path::new("/dev/net/tun").exists()
+    {
+        return skip(
+            "needs iproute2, gcc, /dev/net/tun and the built-in runtime: scripts/setup.sh test",
+        );
+    }
+    let namespace = Namespace::new();
+    make_server(&runtime.bench);
+    let dockerfile = runtime.bench.path().join("Dockerfile");
+    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
+    let pack = ["pkg", "--name", "test/web:v1", "--rootfs", "./Dockerfile"];
+    runtime.bench.ok(pack);
+    let more = json!({ "linux": {
+        "namespaces": [{ "type": "network", "path": namespace.path() }],
+        "cgroupsPath": format!("/{}/c", runtime.cgroup),
+    }});
+    for round in 0..2 {
+        let bundle = runtime.bundle_of("test/web:v1", &["/server", "web"], &more);
+        let out = runtime.create("web", &bundle);
+        let _ = runtime.run(&["start", "web"]).success();
+        eventually("it answers at the address of the interface", || {
+            get("10.99.7.2:8080").is_some()
+        });
+        if round == 0 {
+            let pid = runtime.state("web")["pid"].as_u64().unwrap();
+            let probe = ["exec", "web", "runu-probe", "http", "8080/"];
+            let _ = runtime.run(&probe).success();
+            let _ = runtime
+                .run(&["exec", "web", "runu-probe", "tcp", "81"])
+                .exits(1);
+            // Killed without a chance to clean up: the next one finds its traces.
+            let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            assert!(killed.unwrap().success());
+            eventually("it has ended", || runtime.status("web") == "stopped");
+        }
+        let _ = runtime.run(&["delete", "--force", "web"]).success();
+        let left = namespace.ip(&["-o", "link"]);
+        assert!(
+            !left.contains("runu"),
+            "{left}{}",
+            fs::read_to_string(out).unwrap()
+        );
+    }
+    runtime.is_clean();
+}
+
+/// Fetches a page.
+fn get(address: &str) -> Option<String> {
+    let address = address.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// A network namespace with an interface, as an engine makes it. Its other end is on this host.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Self {
+        let name = format!("kraft-e2e-{}", std::process::id());
+        let ip = |line: &str| {
+            let line = line
+                .replace("NS", &name)
+                .replace("IF", &format!("kr{}", std::process::id() % 100_000));
+            let done = Command::new("ip").args(line.split(' ')).status().unwrap();
+            assert!(done.success(), "ip {line}");
+        };
+        for line in [
+            "netns add NS",
+            "link add IF type veth peer name eth0 netns NS",
+            "addr add 10.99.7.1/24 dev IF",
+            "link set IF up",
+            "-n NS addr add 10.99.7.2/24 dev eth0",
+            "-n NS link set eth0 up",
+            "-n NS link set lo up",
+            "-n NS route add default via 10.99.7.1",
+        ] {
+            ip(line);
+        }
+        Self(name)
+    }
+
+    fn path(&self) -> String {
+        format!("/var/run/netns/{}", self.0)
+    }
+
+    fn ip(&self, args: &[&str]) -> String {
+        let output = Command::new("ip")
+            .args(["-n", &self.0])
+            .args(args)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // With it, both ends of its interface.
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+fn docker_runs_unikernels_and_ordinary_containers() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let (Some(registry), Some(docker)) = (
+        Registry::plain(),
+        Docker::with_runtime("runu", &runtime.program),
+    ) else {
+        return;
+    };
+    let image = registry.name("apps/runu:v1");
+    package(&runtime.bench, &image, &["--push"]);
+    docker.pull(&image, "linux/amd64").unwrap();
+    let run = |runtime: &str, cmd: &[&str]| {
+        let host = json!({ "Runtime": runtime, "NetworkMode": "none", "Memory": 64 << 20 });
+        docker.run(&json!({ "Image": image, "Cmd": cmd, "HostConfig": host }))
+    };
+    let ended = docker.wait(&run("runu", &["@exit:7"]));
+    assert_eq!(ended.0, 7, "{}", ended.1);
+    // Without it, a sentence says what is missing.
+    let ended = docker.wait(&run("runc", &["x"]));
+    assert_eq!(ended.0, 126, "{}", ended.1);
+    assert!(
+        ended.1.contains("run it with the OCI runtime runu"),
+        "{}",
+        ended.1
+    );
+    let id = run("runu", &["@sleep:600"]);
+    let logs = format!("GET /containers/{id}/logs?stdout=1");
+    eventually("the guest runs", || {
+        docker
+            .ask(&logs, &Value::Null)
+            .text()
+            .contains("@sleep:600")
+    });
+    let stopped = docker.ask(&format!("POST /containers/{id}/stop?t=20"), &Value::Null);
+    assert_eq!(stopped.status, 204);
+    let ended = docker.wait(&id);
+    assert_eq!(ended.0, 143, "{}", ended.1);
+}
