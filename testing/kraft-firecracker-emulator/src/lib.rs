@@ -1,10 +1,10 @@
-//! A program that behaves as Firecracker 1.10 does, for tests on hosts without KVM. It is never
+//! A program that behaves as Firecracker 1.12 does, for tests on hosts without KVM. It is never
 //! shipped.
 //!
 //! The API is that of Firecracker's public description (`firecracker.yaml`): the same requests,
 //! states, errors and files. The guest runs on QEMU's machine `microvm` by binary translation, and is
-//! entered as Firecracker enters it. What differs: no filters for system calls, no rate limits, no
-//! snapshots, and no device for vsock behind its socket.
+//! entered as Firecracker enters it. What differs: no filters for system calls, no rate limits, only
+//! full snapshots, and no device for vsock behind its socket.
 //!
 //! ```text
 //! main thread   requests and the end of the guest, one at a time   ──► QEMU, its child
@@ -21,6 +21,7 @@
 //! | `--fault garbage=/machine-config` | such a request is answered with something that is not HTTP |
 //! | `--fault kvm` | the guest ends as where KVM cannot run it |
 //! | `--fault silent` | the socket is never opened |
+//! | `--fault version=1.10.1` | it is another version; before 1.12 a restored card keeps its device |
 //!
 //! ```
 //! use kraft_firecracker_emulator::run;
@@ -28,7 +29,7 @@
 //! let mut output = Vec::new();
 //! let code = run(["--version".to_owned()], &mut output);
 //! assert_eq!(code, 0);
-//! assert!(output.starts_with(b"Firecracker v1.10.1\n"));
+//! assert!(output.starts_with(b"Firecracker v1.12.0\n"));
 //! ```
 
 use std::io::Write;
@@ -38,13 +39,14 @@ mod guest;
 mod log;
 mod options;
 mod resources;
+mod snapshot;
 mod tap;
 mod vmm;
 
 use options::{Mode, Options};
 
-/// The version that it says it has.
-const VERSION: &str = "1.10.1";
+/// The version that it says it has, unless a test wants another.
+const VERSION: &str = "1.12.0";
 
 /// The exit status of an invalid command line.
 const BAD_ARGUMENTS: i32 = 153;
@@ -60,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = String>, output: &mut dyn Write) -> i3
     };
     if options.mode == Mode::Version {
         // The reader may be gone.
-        let _ = writeln!(output, "Firecracker v{VERSION}\n");
+        let _ = writeln!(output, "Firecracker v{}\n", options.version());
         return 0;
     }
     match vmm::run(options) {

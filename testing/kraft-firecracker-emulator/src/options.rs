@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::VERSION;
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -20,6 +22,7 @@ pub(crate) enum Fault {
     Garbage(String),
     Kvm,
     Silent,
+    Version(String),
 }
 
 /// The options, as Firecracker has them.
@@ -83,6 +86,22 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// Returns the version that it says it has.
+    pub(crate) fn version(&self) -> &str {
+        let version = self.faults.iter().find_map(|fault| match fault {
+            Fault::Version(version) => Some(version.as_str()),
+            _ => None,
+        });
+        version.unwrap_or(VERSION)
+    }
+
+    /// Returns whether a restored card may have another device of the host, as since 1.12.
+    pub(crate) fn gives_other_devices(&self) -> bool {
+        let mut numbers = self.version().split('.').map(str::parse::<u32>);
+        let mut number = || numbers.next().and_then(Result::ok).unwrap_or_default();
+        (number(), number()) >= (1, 12)
+    }
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
@@ -95,6 +114,7 @@ fn fault(text: &str) -> Result<Fault, String> {
         "garbage" => Fault::Garbage(path),
         "kvm" => Fault::Kvm,
         "silent" => Fault::Silent,
+        "version" => Fault::Version(path),
         _ => return Err(format!("unknown error to inject `{text}`")),
     })
 }

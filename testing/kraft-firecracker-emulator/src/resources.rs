@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::tap;
 
@@ -12,9 +12,8 @@ use crate::tap;
 const LONGEST_LINE: usize = 2048;
 
 /// `PUT /machine-config`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "fields without an effect in the emulator")]
 pub(crate) struct MachineConfig {
     pub(crate) vcpu_count: u32,
     pub(crate) mem_size_mib: u64,
@@ -40,7 +39,7 @@ impl Default for MachineConfig {
 }
 
 /// `PUT /boot-source`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BootSource {
     pub(crate) kernel_image_path: String,
@@ -49,9 +48,8 @@ pub(crate) struct BootSource {
 }
 
 /// `PUT /network-interfaces/ID`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "fields without an effect in the emulator")]
 pub(crate) struct NetworkInterface {
     pub(crate) iface_id: String,
     pub(crate) host_dev_name: String,
@@ -61,9 +59,8 @@ pub(crate) struct NetworkInterface {
 }
 
 /// `PUT /drives/ID`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "fields without an effect in the emulator")]
 pub(crate) struct Drive {
     pub(crate) drive_id: String,
     pub(crate) path_on_host: Option<String>,
@@ -130,6 +127,54 @@ pub(crate) struct Vm {
 pub(crate) enum VmState {
     Paused,
     Resumed,
+}
+
+/// `PUT /snapshot/create`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SnapshotCreate {
+    #[serde(default)]
+    pub(crate) snapshot_type: SnapshotType,
+    pub(crate) snapshot_path: String,
+    pub(crate) mem_file_path: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum SnapshotType {
+    #[default]
+    Full,
+    Diff,
+}
+
+/// `PUT /snapshot/load`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SnapshotLoad {
+    pub(crate) snapshot_path: String,
+    pub(crate) mem_backend: MemoryBackend,
+    #[serde(default)]
+    pub(crate) resume_vm: bool,
+    pub(crate) network_overrides: Option<Vec<NetworkOverride>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemoryBackend {
+    pub(crate) backend_type: BackendType,
+    pub(crate) backend_path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum BackendType {
+    File,
+    Uffd,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkOverride {
+    pub(crate) iface_id: String,
+    pub(crate) host_dev_name: String,
 }
 
 /// A configuration file.

@@ -1,7 +1,7 @@
 //! The main thread: requests and the end of the guest, one at a time.
 
 use std::os::unix::net::UnixListener;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -11,8 +11,9 @@ use crate::api::{self, Answer, Request};
 use crate::guest::{self, End, Guest};
 use crate::log::{Level, Log};
 use crate::options::{Fault, Options};
+use crate::resources::parse;
 use crate::resources::{self, ActionType, Config, Resources, VmState};
-use crate::{VERSION, resources::parse};
+use crate::snapshot;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ struct Vmm {
     resources: Resources,
     guest: Option<Guest>,
     vsock: Option<UnixListener>,
+    /// Whether something was configured that prevents restoring a guest.
+    configured: bool,
+    /// Whether restoring a guest failed: the process ends.
+    broken: bool,
     to: Sender<Message>,
 }
 
@@ -50,7 +55,7 @@ pub(crate) fn run(options: Options) -> Result<i32, String> {
     let log = Log::new(&options.id, level);
     let opened = log.update(options.log.as_deref(), Some(level));
     opened.map_err(|error| format!("LoggerInitialization(Failed to open target file: {error})"))?;
-    log.info(&format!("Running Firecracker v{VERSION}"));
+    log.info(&format!("Running Firecracker v{}", options.version()));
     if let Some(path) = &options.metrics
         && !path.exists()
     {
@@ -64,6 +69,8 @@ pub(crate) fn run(options: Options) -> Result<i32, String> {
         resources: Resources::default(),
         guest: None,
         vsock: None,
+        configured: false,
+        broken: false,
         to: to.clone(),
     };
     vmm.listen(to)?;
@@ -143,6 +150,9 @@ impl Vmm {
                         self.log.error("Received KVM_EXIT_INTERNAL_ERROR signal");
                         return 1;
                     }
+                    if self.broken {
+                        return 1;
+                    }
                 }
                 Message::Exited(status) => match End::of(status) {
                     End::Reset => {
@@ -171,7 +181,7 @@ impl Vmm {
         match (request.method.as_str(), resource) {
             ("GET", "") => return Ok(self.describe()),
             ("GET", "version") => {
-                let version = json!({ "firecracker_version": VERSION });
+                let version = json!({ "firecracker_version": self.options.version() });
                 return Ok(Answer::Value(version.to_string()));
             }
             ("GET", "machine-config") => {
@@ -182,9 +192,12 @@ impl Vmm {
                 });
                 return Ok(Answer::Value(shown.to_string()));
             }
+            ("GET", "vm") if id == Some("config") => return Ok(self.describe_machine()),
             ("PUT" | "PATCH", _) if body.is_empty() => {
                 return Err(format!("Empty {} request.", request.method));
             }
+            ("PUT", "snapshot") if id == Some("create") => self.save(&parse(body)?)?,
+            ("PUT", "snapshot") if id == Some("load") => self.restore(parse(body)?)?,
             ("PUT", "actions") => self.act(parse::<resources::Action>(body)?.action_type)?,
             ("PATCH", "vm") => self.change(parse::<resources::Vm>(body)?.state)?,
             ("PUT", _) => self.put(resource, id, body)?,
@@ -217,6 +230,7 @@ impl Vmm {
         if self.state != State::NotStarted {
             return Err(AFTER.to_owned());
         }
+        self.configured |= !["logger", "metrics"].contains(&resource);
         match resource {
             "machine-config" => self.resources.set_machine(parse(body)?),
             "boot-source" => self.resources.set_boot(parse(body)?),
@@ -271,8 +285,13 @@ impl Vmm {
             ActionType::InstanceStart if self.state != State::NotStarted => Err(AFTER.to_owned()),
             ActionType::InstanceStart => self.start(),
             _ if self.state == State::NotStarted => Err(BEFORE.to_owned()),
-            // A guest of this emulator has no keyboard.
-            ActionType::FlushMetrics | ActionType::SendCtrlAltDel => Ok(()),
+            ActionType::FlushMetrics => Ok(()),
+            ActionType::SendCtrlAltDel => {
+                let guest = self.guest.as_mut().ok_or(BEFORE)?;
+                guest
+                    .press()
+                    .map_err(|why| format!("Internal VMM error: {why}"))
+            }
         }
     }
 
@@ -280,16 +299,75 @@ impl Vmm {
         let failed = |why: String| format!("Start microvm error: {why}");
         let missing = || failed("Cannot start microvm without kernel configuration.".to_owned());
         let boot = self.resources.boot.as_ref().ok_or_else(missing)?;
-        let (guest, mut child) = guest::start(&self.resources, boot).map_err(failed)?;
+        let (guest, child) = guest::start(&self.resources, boot).map_err(failed)?;
+        self.runs(guest, child, State::Running);
+        Ok(())
+    }
+
+    fn runs(&mut self, guest: Guest, mut child: Child, state: State) {
         self.guest = Some(guest);
-        self.state = State::Running;
+        self.state = state;
         let to = self.to.clone();
         thread::spawn(move || {
             if let Ok(status) = child.wait() {
                 let _ = to.send(Message::Exited(status));
             }
         });
+    }
+
+    fn save(&mut self, request: &resources::SnapshotCreate) -> Result<(), String> {
+        let Some(guest) = &mut self.guest else {
+            return Err(BEFORE.to_owned());
+        };
+        if self.state != State::Paused {
+            return Err(
+                "Create snapshot error: Cannot save the microVM state: Operation not allowed: \
+                 save/restore unavailable while running"
+                    .to_owned(),
+            );
+        }
+        snapshot::create(self.options.version(), guest, &self.resources, request)
+    }
+
+    fn restore(&mut self, request: resources::SnapshotLoad) -> Result<(), String> {
+        if self.state != State::NotStarted {
+            return Err(AFTER.to_owned());
+        }
+        if self.configured {
+            return Err(
+                "Load snapshot error: Loading a microVM snapshot not allowed after configuring \
+                 boot-specific resources."
+                    .to_owned(),
+            );
+        }
+        if request.network_overrides.is_some() && !self.options.gives_other_devices() {
+            return Err(
+                "An error occurred when deserializing the json body of a request: unknown field \
+                 `network_overrides`."
+                    .to_owned(),
+            );
+        }
+        let resumes = request.resume_vm;
+        let loaded = snapshot::load(self.options.version(), &mut self.resources, request);
+        let (guest, child) = loaded.map_err(|why| {
+            self.broken = true;
+            format!("Load snapshot error: Failed to restore from snapshot: {why}")
+        })?;
+        self.runs(guest, child, State::Paused);
+        if resumes {
+            self.change(VmState::Resumed)?;
+        }
         Ok(())
+    }
+
+    fn describe_machine(&self) -> Answer {
+        let resources = &self.resources;
+        let cards: Vec<_> = resources.cards.iter().map(|it| &it.config).collect();
+        let shown = json!({
+            "machine-config": resources.machine, "boot-source": resources.boot,
+            "network-interfaces": cards, "drives": resources.drives,
+        });
+        Answer::Value(shown.to_string())
     }
 
     fn change(&mut self, wanted: VmState) -> Result<(), String> {
@@ -313,7 +391,8 @@ impl Vmm {
             State::Paused => "Paused",
         };
         let shown = json!({
-            "id": self.options.id, "state": state, "vmm_version": VERSION, "app_name": "Firecracker",
+            "id": self.options.id, "state": state, "vmm_version": self.options.version(),
+            "app_name": "Firecracker",
         });
         Answer::Value(shown.to_string())
     }

@@ -104,6 +104,7 @@ pub trait Driver: Debug + Sync {
 
     /// Configures a VMM that was started, and starts its guest, before `deadline`; for a VMM that
     /// takes the machine by other means than its command line. It is a child of this process.
+    /// With [`Launch::saved`] the guest does not start: it is [restored](Self::restore) next.
     fn boot(&self, vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Result<(), BootError> {
         let _ = (vmm, launch, deadline);
         Ok(())

@@ -1,6 +1,8 @@
 //! The saved memory and devices of a guest, and when they can be restored.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use kraft_core::machine::Acceleration;
@@ -128,4 +130,16 @@ pub enum SavedError {
     /// A file cannot be read or written.
     #[error("cannot write or read the saved memory")]
     File(#[source] std::io::Error),
+}
+
+/// Returns the model of the host's processor, which a guest sees under KVM.
+pub(super) fn host_model() -> String {
+    let mut text = String::new();
+    if let Ok(file) = File::open("/proc/cpuinfo") {
+        // The first processor is in the beginning. What cannot be read is empty everywhere.
+        let _ = file.take(16 << 10).read_to_string(&mut text);
+    }
+    let model = text.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(':'));
+    model.map_or_else(String::new, |(_, name)| name.trim().to_owned())
 }

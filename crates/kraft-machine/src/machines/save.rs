@@ -356,7 +356,7 @@ fn finish(
     }
     if let Some(run) = &mut record.run
         && let Some(suspended) = run.restoring.take()
-        && !driver.is_some_and(|driver| driver.events(dir).has_resumed())
+        && !driver.is_some_and(|driver| has_resumed(driver, dir, process.as_ref()))
     {
         if let Some(process) = &process {
             end(process)?;
@@ -368,6 +368,15 @@ fn finish(
         fs::remove_tree(&dir.saved())?;
     }
     Ok(())
+}
+
+/// Returns whether a guest that was restored has continued.
+fn has_resumed(driver: &dyn Driver, dir: &MachineDir, process: Option<&Identity>) -> bool {
+    let asked = || {
+        let process = process.filter(|_| !driver.capabilities().event_log)?;
+        driver.query_state(&Vmm { dir, process }, RESUME_TIMEOUT)
+    };
+    driver.events(dir).has_resumed() || asked() == Some(MachineState::Running)
 }
 
 /// Has a guest continue that was paused to be saved, and waits until others see that.

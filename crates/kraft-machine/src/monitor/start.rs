@@ -219,10 +219,7 @@ impl<'a> Start<'a> {
                 let mut attached = attached.iter();
                 Ok(attached.try_for_each(|it| it.running(&vmm))?)
             })
-            .and_then(|()| match source {
-                Some(_) => Ok(()),
-                None => launcher.boot(launch, &mut child, &vmm),
-            })
+            .and_then(|()| launcher.boot(launch, &mut child, &vmm))
             .and_then(|()| launcher.wait_until_ready(&mut child, &vmm, program))
             .and_then(|()| match source {
                 Some(source) => self.restore(driver, launch, source, &vmm),

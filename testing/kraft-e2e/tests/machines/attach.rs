@@ -23,12 +23,16 @@ fn is_ready() -> bool {
 
 #[test]
 fn a_shell_gets_keys_signals_and_the_size_of_the_window_and_can_be_left_and_joined() {
+    shell(&Bench::new().env("KRAFTKIT_OFFLINE", "true"), &[]);
+}
+
+/// Uses a shell in a machine that is run with more arguments.
+pub(crate) fn shell(bench: &Bench, more: &[&str]) {
     if !is_ready() {
         return;
     }
-    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
-    let words = ["run", "-it", "--name", "shell", BUSYBOX, "sh"];
-    let Some(terminal) = Terminal::open(&bench, bench.path(), 100, None, &words) else {
+    let words = [&["run", "-it", "--name", "shell"], more, &[BUSYBOX, "sh"]].concat();
+    let Some(terminal) = Terminal::open(bench, bench.path(), 100, None, &words) else {
         return;
     };
     terminal.wait_for("/ #");
@@ -51,7 +55,7 @@ fn a_shell_gets_keys_signals_and_the_size_of_the_window_and_can_be_left_and_join
     assert_eq!(bench.state("shell"), "running");
 
     let words = ["attach", "--detach-keys", "ctrl-a,d", "shell"];
-    let Some(again) = Terminal::open(&bench, bench.path(), 80, None, &words) else {
+    let Some(again) = Terminal::open(bench, bench.path(), 80, None, &words) else {
         return;
     };
     again.wait_for("/ #");

@@ -4,9 +4,12 @@
 //! The VMM is the emulator, which boots the same kernels without KVM. `KRAFT_FIRECRACKER=PATH` is a real
 //! one, linked statically: it runs in a guest whose emulated processor has KVM.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use kraft_e2e::harness::{
     Bench, Outcome, eventually, has_builtin_runtime, is_running, kraft_binary, skip,
@@ -17,6 +20,8 @@ use kraft_e2e::networks::{Place, get, traces};
 use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::snapshots::pids;
 
 /// The emulator.
 const EMULATOR: &str = env!("CARGO_BIN_EXE_firecracker");
@@ -34,6 +39,9 @@ const PROGRAM: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 static void terminated(int signal) { (void)signal; printf("terminated\n"); exit(0); }
 int main(int count, char **words) {
@@ -53,6 +61,16 @@ int main(int count, char **words) {
             printf("got %s", line);
         }
         return 8;
+    }
+    if (!strcmp(what, "who")) for (int i = 0;; i++) {
+        unsigned long random;
+        getrandom(&random, sizeof random, 0);
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        struct utsname names;
+        uname(&names);
+        printf("%d %016lx %ld %s.\n", i, random, (long)now.tv_sec, names.nodename);
+        usleep(20000);
     }
     if (!strcmp(what, "talk")) for (int i = 0;; i++) { printf("tick %d\n", i); usleep(20000); }
     printf("waiting\n");
@@ -401,9 +419,53 @@ _start:
   jmp 3b
 "#;
 
-fn kernel(bench: &Bench) -> PathBuf {
+/// A kernel that waits for the Del of Ctrl, Alt and Del (0x71, in the set of codes that keyboards start with),
+/// and powers off.
+const KEYBOARD_KERNEL: &str = r#"
+.intel_syntax noprefix
+.globl _start
+.section .uk_inittab, "a"
+.quad 0
+.text
+_start:
+  mov dx, 0x3f8
+  mov al, 'w'
+  out dx, al
+1: in al, 0x60
+  cmp al, 0x71
+  jne 1b
+  mov al, 'd'
+  out dx, al
+  mov al, 10
+  out dx, al
+  mov al, 0xfe
+  out 0x64, al
+2: hlt
+  jmp 2b
+"#;
+
+/// A kernel that causes an exception, and another one while that is handled.
+const CRASHING_KERNEL: &str = r#"
+.intel_syntax noprefix
+.globl _start
+.section .uk_inittab, "a"
+.quad 0
+.text
+_start:
+  mov dx, 0x3f8
+  mov al, 'x'
+  out dx, al
+  mov al, 10
+  out dx, al
+  push 0
+  push 0
+  lidt [rsp]
+  ud2
+"#;
+
+fn kernel(bench: &Bench, text: &str) -> PathBuf {
     let (source, out) = (bench.path().join("k.S"), bench.path().join("app_fc-x86_64"));
-    fs::write(&source, KERNEL).unwrap();
+    fs::write(&source, text).unwrap();
     let flags = [
         "-nostdlib",
         "-static",
@@ -425,7 +487,7 @@ fn a_kernel_that_is_built_for_it_runs_there_and_on_qemu() {
     if cfg!(not(target_arch = "x86_64")) {
         return skip("the kernel is for x86_64");
     }
-    let kernel = kernel(&bench).display().to_string();
+    let kernel = kernel(&bench, KERNEL).display().to_string();
     let line = "app_fc-x86_64 env.vars=[] -- a";
     // The one that it is built for, where that works.
     let outcome = bench
@@ -475,6 +537,272 @@ fn a_kernel_that_is_built_for_it_runs_there_and_on_qemu() {
     );
 }
 
+#[test]
+fn a_guest_that_is_to_stop_sees_ctrl_alt_and_del_on_its_keyboard() {
+    let bench = bench();
+    if cfg!(not(target_arch = "x86_64")) {
+        return skip("the kernel is for x86_64");
+    }
+    let kernel = kernel(&bench, KEYBOARD_KERNEL).display().to_string();
+    let _ = run(&bench, &["--detach", "--name", "m", &kernel]).success();
+    bench.wait_for_log("m", "w");
+    bench.ok(["stop", "--time", "60", "m"]);
+    assert!(bench.ok(["logs", "m"]).contains("wd"));
+    assert_eq!(inspect(&bench, "m")["exit_code"], 0);
+}
+
+#[test]
+fn a_guest_that_crashes_is_recorded_and_restarted_by_its_policy() {
+    let bench = bench();
+    if cfg!(not(target_arch = "x86_64")) {
+        return skip("the kernel is for x86_64");
+    }
+    let kernel = kernel(&bench, CRASHING_KERNEL).display().to_string();
+    let outcome = run(&bench, &["--name", "m", &kernel]);
+    assert!(outcome.stdout.starts_with('x'), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("crashed"), "{}", outcome.stderr);
+    let machine = inspect(&bench, "m");
+    assert_eq!(machine["state"], "errored", "{machine}");
+    let policy = ["--detach", "--restart", "on-failure:2", "--name", "again"];
+    let _ = run(&bench, &[&policy[..], &[&kernel]].concat()).success();
+    eventually("two restarts", || inspect(&bench, "again")["restarts"] == 2);
+    bench.wait_for_state("again", "errored");
+    let log = bench.ok(["logs", "again"]);
+    assert_eq!(log.matches('x').count(), 3, "{log}");
+}
+
+#[test]
+fn whatever_is_killed_while_it_is_saved_or_restored_it_continues_where_it_was() {
+    let bench = bench();
+    let Some(program) = program(&bench) else {
+        return;
+    };
+    let rounds = std::env::var("KRAFT_TORTURE").ok();
+    let rounds: u32 = rounds.and_then(|text| text.parse().ok()).unwrap_or(6);
+    let _ = run(&bench, &["--detach", "--name", "one", &program, "who"]).success();
+    line_above(&bench, "one", 1);
+    let id = inspect(&bench, "one")["id"].as_str().unwrap().to_owned();
+    let mut whole = Duration::ZERO;
+    for action in ["suspend", "resume"] {
+        let began = Instant::now();
+        bench.ok([action, "one"]);
+        whole = whole.max(began.elapsed());
+    }
+    let keepers = || pids(&["__monitor", &id]);
+    for round in 0..rounds {
+        let action = match bench.state("one").as_str() {
+            "suspended" => "resume",
+            _ => "suspend",
+        };
+        let before = keepers();
+        let mut command = bench.command([action, "one"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(f64::from(round * 7 % 10) / 10.0));
+        for pid in keepers().into_iter().filter(|pid| !before.contains(pid)) {
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+        let _ = child.wait();
+        eventually("a state", || match bench.state("one").as_str() {
+            "running" => keepers().len() == 1,
+            "suspended" => keepers().is_empty() && pids(&["--api-sock", &id]).is_empty(),
+            _ => false,
+        });
+    }
+    if bench.state("one") == "suspended" {
+        bench.ok(["resume", "one"]);
+    }
+    let at = last(&bench, "one");
+    line_above(&bench, "one", at);
+    // Nothing was done twice, and nothing left out.
+    let numbers: Vec<u32> = lines(&bench, "one").iter().map(|it| it.number).collect();
+    let whole = numbers.first()..=numbers.last();
+    assert!(
+        numbers.is_sorted_by(|one, next| one + 1 == *next),
+        "{whole:?}: {numbers:?}"
+    );
+    let saved = bench.runtime().join("machines").join(id).join("saved");
+    assert!(!saved.exists());
+}
+
+/// A line of the program: a number, something random, the time in seconds and the name of the host.
+#[derive(Debug)]
+struct Line {
+    number: u32,
+    random: String,
+    time: i64,
+    host: String,
+}
+
+/// Returns the whole lines of the program that a machine has printed.
+fn lines(bench: &Bench, name: &str) -> Vec<Line> {
+    let line = |text: &str| -> Option<Line> {
+        let words: Vec<&str> = text.trim().strip_suffix('.')?.split(' ').collect();
+        let [number, random, time, host] = words.as_slice() else {
+            return None;
+        };
+        Some(Line {
+            number: number.parse().ok()?,
+            random: (*random).to_owned(),
+            time: time.parse().ok()?,
+            host: (*host).to_owned(),
+        })
+    };
+    bench.ok(["logs", name]).lines().filter_map(line).collect()
+}
+
+/// Waits until a machine has printed a line with a number above `above`; returns the first of them.
+fn line_above(bench: &Bench, name: &str, above: u32) -> Line {
+    let mut found = None;
+    eventually("another line", || {
+        found = lines(bench, name)
+            .into_iter()
+            .find(|line| line.number > above);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_secs()).unwrap()
+}
+
+/// Returns the number of the last line that a machine has printed.
+fn last(bench: &Bench, name: &str) -> u32 {
+    lines(bench, name).last().unwrap().number
+}
+
+#[test]
+fn it_is_suspended_continues_and_is_copied() {
+    let bench = bench();
+    let Some(program) = program(&bench) else {
+        return;
+    };
+    let _ = run(&bench, &["--detach", "--name", "one", &program, "who"]).success();
+    line_above(&bench, "one", 2);
+    assert_eq!(bench.ok(["suspend", "one"]), "one\n");
+    assert_eq!(bench.state("one"), "suspended");
+    let suspended = inspect(&bench, "one");
+    assert_eq!(suspended["pid"], Value::Null);
+    let dir = bench
+        .runtime()
+        .join("machines")
+        .join(suspended["id"].as_str().unwrap());
+    let memory = fs::metadata(dir.join("saved/memory")).unwrap();
+    assert_eq!(memory.permissions().mode() & 0o777, 0o600);
+    assert!(memory.blocks() * 512 < memory.len() / 2, "{memory:?}");
+    let before = last(&bench, "one");
+    // Its clock is not that of when it was suspended.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(bench.ok(["resume", "one"]), "one\n");
+    assert_eq!(bench.state("one"), "running");
+    let after = line_above(&bench, "one", before);
+    assert_eq!(after.number, before + 1);
+    assert!((now() - after.time).abs() <= 5, "{after:?}");
+    assert!(!dir.join("saved").exists());
+
+    // The memory of one that was restored is saved like any other.
+    assert_eq!(bench.ok(["snapshot", "create", "one", "ready"]), "ready\n");
+    let snapshot = bench.json(["snapshot", "inspect", "ready"])[0].clone();
+    let vmm = snapshot["conditions"]["vmm"].as_str().unwrap();
+    assert!(vmm.starts_with("Firecracker "), "{snapshot}");
+    let at = last(&bench, "one");
+    line_above(&bench, "one", at);
+    let names = bench.ok(["fork", "ready", "--number", "3"]);
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(names, ["ready-1", "ready-2", "ready-3"]);
+    bench.ok(["snapshot", "rm", "ready"]);
+    let first: Vec<Line> = names
+        .iter()
+        .map(|name| line_above(&bench, name, 0))
+        .collect();
+    for (name, line) in names.iter().zip(&first) {
+        assert!((now() - line.time).abs() <= 10, "{line:?}");
+        assert_eq!(line.host, *name);
+    }
+    let randoms: BTreeSet<&String> = first.iter().map(|line| &line.random).collect();
+    assert_eq!(randoms.len(), 3, "{first:?}");
+    // A copy is suspended like any other machine, and stopped in order.
+    bench.ok(["suspend", "ready-2"]);
+    bench.ok(["start", "--detach", "ready-2"]);
+    let at = last(&bench, "ready-2");
+    line_above(&bench, "ready-2", at);
+    bench.ok(["stop", "ready-2"]);
+    assert!(bench.ok(["logs", "ready-2"]).contains("terminated"));
+    let left = fs::read_dir(bench.runtime().join("partial")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn what_was_saved_and_does_not_fit_is_refused_and_a_cold_start_is_offered() {
+    let bench = bench();
+    let Some(program) = program(&bench) else {
+        return;
+    };
+    let _ = run(&bench, &["--detach", "--name", "one", &program, "who"]).success();
+    line_above(&bench, "one", 1);
+    bench.ok(["suspend", "one"]);
+    let refused = |vmm: &str, reason: &str| {
+        let mut command = bench.command(["resume", "one"]);
+        let outcome = Outcome::of(command.env("KRAFTKIT_FIRECRACKER", vmm)).exits(1);
+        for text in [reason, "kraft start --cold one"] {
+            assert!(outcome.stderr.contains(text), "{text}: {}", outcome.stderr);
+        }
+        assert_eq!(bench.state("one"), "suspended");
+    };
+    // Another version, what Firecracker itself refuses, and one that does not answer.
+    refused(
+        &format!("{EMULATOR} --fault version=1.13.0"),
+        "its VMM was `Firecracker 1.12.0` and is `Firecracker 1.13.0` now",
+    );
+    for (fault, reason) in [
+        ("refuse=/snapshot/load", "Refused by a test"),
+        ("exit=/snapshot/load", "closed the connection"),
+        ("garbage=/snapshot/load", "invalid answer from Firecracker"),
+    ] {
+        refused(&format!("{EMULATOR} --fault {fault}"), reason);
+    }
+    let id = inspect(&bench, "one")["id"].as_str().unwrap().to_owned();
+    let saved = bench.runtime().join("machines").join(id).join("saved");
+    let path = saved.join("saved.json");
+    let manifest = fs::read(&path).unwrap();
+    let mut other: Value = serde_json::from_slice(&manifest).unwrap();
+    other["conditions"]["cpu"] = "another".into();
+    fs::write(&path, other.to_string()).unwrap();
+    refused(EMULATOR, "its processor was `another` and is `");
+    fs::write(&path, &manifest).unwrap();
+    let memory = fs::OpenOptions::new()
+        .write(true)
+        .open(saved.join("memory"));
+    memory.unwrap().set_len(4096).unwrap();
+    refused(EMULATOR, "bytes instead of");
+    bench.ok(["start", "--cold", "--detach", "one"]);
+    line_above(&bench, "one", 0);
+    // One that cannot be saved continues.
+    let mut command = bench.command(["run", "--plat", "fc", "-d", "--name", "two"]);
+    command.args([&program, "who"]).env(
+        "KRAFTKIT_FIRECRACKER",
+        format!("{EMULATOR} --fault refuse=/snapshot/create"),
+    );
+    let _ = Outcome::of(&mut command).success();
+    line_above(&bench, "two", 0);
+    let outcome = bench.kraft(["suspend", "two"]).exits(1);
+    assert!(
+        outcome.stderr.contains("Refused by a test"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(bench.state("two"), "running");
+    let at = last(&bench, "two");
+    line_above(&bench, "two", at);
+}
+
+#[test]
+fn a_shell_in_it_is_used_from_a_terminal() {
+    crate::attach::shell(&bench(), &["--plat", "fc"]);
+}
+
 fn network(ordinary: bool) {
     let Some(mut place) = Place::new(ordinary) else {
         return;
@@ -511,7 +839,20 @@ fn network(ordinary: bool) {
     eventually("it is gone", || get(port).is_none());
     place.ok(["start", "--detach", "one"]);
     eventually("the port answers again", || get(port).is_some());
-    place.ok(["stop", "one", "two"]);
+    // Suspended, its port is closed; restored, it has its address, its port and a new card.
+    place.ok(["suspend", "one"]);
+    eventually("it is gone", || get(port).is_none());
+    place.ok(["resume", "one"]);
+    eventually("the port answers after it was restored", || {
+        get(port).is_some()
+    });
+    // A copy has an address of its own.
+    place.ok(["fork", "one", "--name", "copy"]);
+    eventually("the copy answers", || {
+        let printed = place.fetch("web", &["copy-1", "8080", "one", "8080"]);
+        printed == "copy-1: hello from one\none: hello from one\n"
+    });
+    place.ok(["stop", "one", "two", "copy-1"]);
     eventually("the holder ends", || place.holder("web").is_none());
     place.nothing_is_left(&before);
 }

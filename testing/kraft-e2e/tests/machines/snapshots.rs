@@ -409,7 +409,7 @@ fn a_machine_with_volumes_is_not_saved() {
 }
 
 /// Returns the processes whose command line has all of these words.
-fn pids(words: &[&str]) -> Vec<i32> {
+pub(crate) fn pids(words: &[&str]) -> Vec<i32> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let pid = |entry: fs::DirEntry| -> Option<i32> {
         let line = fs::read(entry.path().join("cmdline")).ok()?;

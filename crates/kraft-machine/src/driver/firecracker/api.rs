@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use kraft_sys::process::short_path;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::request::Request;
 use crate::driver::socket;
@@ -66,6 +67,31 @@ pub(super) struct Api {
 pub(super) struct Instance {
     /// `Not started`, `Running` or `Paused`.
     pub(super) state: String,
+    /// Its version: `1.12.0`.
+    pub(super) vmm_version: String,
+}
+
+/// What it reports about its machine: `GET /vm/config`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Config {
+    pub(super) machine_config: MachineConfig,
+    #[serde(default)]
+    pub(super) network_interfaces: Vec<Card>,
+}
+
+/// The memory of its guest.
+#[derive(Debug, Deserialize)]
+pub(super) struct MachineConfig {
+    /// Its size in MiB.
+    pub(super) mem_size_mib: u64,
+}
+
+/// A card of a network.
+#[derive(Debug, Deserialize)]
+pub(super) struct Card {
+    /// The device on the host.
+    pub(super) host_dev_name: String,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +122,21 @@ impl Api {
 
     /// Asks what it does.
     pub(super) fn instance(&mut self) -> Result<Instance, ApiError> {
-        let body = self.ask("GET", "/", b"")?;
+        self.get("/")
+    }
+
+    /// Asks what its machine has.
+    pub(super) fn config(&mut self) -> Result<Config, ApiError> {
+        self.get("/vm/config")
+    }
+
+    /// Changes how long a request may take.
+    pub(super) fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ApiError> {
+        let body = self.ask("GET", path, b"")?;
         serde_json::from_slice(&body).map_err(|e| ApiError::Invalid(e.to_string()))
     }
 

@@ -30,7 +30,7 @@ const END_OF_EXIT: Duration = Duration::from_secs(1);
 /// How long one request may take: the memory of the guest is allocated, and its kernel loaded.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Configures it, and starts the guest.
+/// Configures it, and starts the guest, unless that is restored.
 pub(super) fn boot(vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Result<(), BootError> {
     let jailed = jail::is_jailer(launch.program);
     if jailed {
@@ -38,15 +38,22 @@ pub(super) fn boot(vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Res
     }
     let mut api = connect(vmm, deadline)?;
     if jailed {
-        jail::furnish(vmm, launch.program, launch.spec)?;
+        jail::furnish(vmm, launch)?;
         let log = Request::Logger(Logger {
             level: "Warning",
             log_path: Some("vmm.log"),
         });
         api.send(&log).map_err(|error| failed(error, vmm))?;
     }
-    for request in requests(launch) {
+    let requests = match launch.saved {
+        Some(_) => vec![log_of_the_end()],
+        None => requests(launch),
+    };
+    for request in requests {
         api.send(&request).map_err(|error| failed(error, vmm))?;
+    }
+    if launch.saved.is_some() {
+        return Ok(events::append(vmm.dir, Event::Ready)?);
     }
     let process = Process::open(vmm.process)?;
     let exited = match process {
@@ -106,11 +113,7 @@ fn requests<'a>(launch: &Launch<'a>) -> Vec<Request<'a>> {
         }));
     }
     requests.push(Request::Entropy(Entropy {}));
-    // From here on no request holds anything secret, and its messages say how a guest ended.
-    requests.push(Request::Logger(Logger {
-        level: "Info",
-        log_path: None,
-    }));
+    requests.push(log_of_the_end());
     requests.push(Request::Action(Action::InstanceStart));
     requests
 }
@@ -122,6 +125,14 @@ fn exits(process: &Identity) -> bool {
         Ok(None) => true,
         Err(_) => false,
     }
+}
+
+/// Has it log how the guest ends. From then on, no request may hold anything secret.
+fn log_of_the_end() -> Request<'static> {
+    Request::Logger(Logger {
+        level: "Info",
+        log_path: None,
+    })
 }
 
 fn failed(error: ApiError, vmm: &Vmm<'_>) -> BootError {

@@ -8,17 +8,20 @@
 //! jail/firecracker/ID/root/             the root directory of Firecracker
 //! ├── control.sock ◄── control.sock     a link in the machine's directory
 //! ├── vmm.log      ──► vmm.log          the same file
-//! └── kernel, initrd                    the same files, or copies
+//! ├── kernel, initrd                    copies
+//! ├── saved/memory, saved/state         copies, if the guest is restored
+//! └── saving-memory, saving-state       the same files as outside, while the guest is saved
 //! ```
 
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
-use kraft_core::machine::MachineSpec;
 use kraft_sys::fs;
 
-use crate::driver::Vmm;
+use super::memory::copy_sparse;
+use crate::driver::{Launch, Saved, Vmm};
 use crate::layout::MachineDir;
 
 /// The directory of jails in that of a machine.
@@ -72,9 +75,9 @@ pub(super) fn link_socket(dir: &MachineDir, program: &[String]) -> io::Result<()
 }
 
 /// Puts the files of a machine into its jail, for the user that Firecracker runs as.
-pub(super) fn furnish(vmm: &Vmm<'_>, program: &[String], spec: &MachineSpec) -> io::Result<()> {
-    let dir = vmm.dir;
-    let Some(root) = root(dir, program).map(|root| dir.path().join(root)) else {
+pub(super) fn furnish(vmm: &Vmm<'_>, launch: &Launch<'_>) -> io::Result<()> {
+    let (dir, spec) = (vmm.dir, launch.spec);
+    let Some(root) = root(dir, launch.program).map(|root| dir.path().join(root)) else {
         return Ok(());
     };
     // The socket belongs to the user that Firecracker has become.
@@ -82,6 +85,17 @@ pub(super) fn furnish(vmm: &Vmm<'_>, program: &[String], spec: &MachineSpec) -> 
     let log = root.join("vmm.log");
     std::fs::hard_link(dir.vmm_log(), &log)?;
     chown(&log, Some(user.uid()), Some(user.gid()))?;
+    if let Some(saved) = launch.saved {
+        let inside = root.join(&saved.dir);
+        fs::create_dir(&inside, 0o755)?;
+        for name in [Saved::STATE, Saved::MEMORY] {
+            let from = fs::open_file(&dir.path().join(&saved.dir).join(name))?;
+            let to = fs::create_private(&inside.join(name))?;
+            copy_sparse(&from, &to)?;
+            fchown(&to, Some(user.uid()), Some(user.gid()))?;
+        }
+        return Ok(());
+    }
     let files = [
         (Some(&spec.kernel), "kernel"),
         (spec.initrd.as_ref(), "initrd"),
@@ -94,6 +108,53 @@ pub(super) fn furnish(vmm: &Vmm<'_>, program: &[String], spec: &MachineSpec) -> 
         chown(&to, Some(user.uid()), Some(user.gid()))?;
     }
     Ok(())
+}
+
+/// Files that Firecracker may write until this is dropped: by links in its jail.
+#[derive(Debug)]
+pub(super) struct Lent<'a> {
+    /// The root directory of Firecracker, from outside.
+    root: PathBuf,
+    files: &'a [(&'a str, &'a File)],
+}
+
+/// Lends files of the directory `of` to the Firecracker of a machine. `None` if it has no jail.
+pub(super) fn lend<'a>(
+    dir: &MachineDir,
+    of: &Path,
+    files: &'a [(&'a str, &'a File)],
+) -> io::Result<Option<Lent<'a>>> {
+    let Ok(socket) = std::fs::read_link(dir.control()) else {
+        return Ok(None);
+    };
+    let socket = dir.path().join(socket);
+    // The guest may have taken over Firecracker: nothing in the jail is followed.
+    let user = std::fs::symlink_metadata(&socket)?;
+    let root = socket.parent().unwrap_or(dir.path()).to_owned();
+    let jail = Lent { root, files };
+    for (name, file) in files {
+        let inside = jail.root.join(lent(name));
+        fs::remove_file(&inside)?;
+        std::fs::hard_link(of.join(name), &inside)?;
+        fchown(file, Some(user.uid()), Some(user.gid()))?;
+    }
+    Ok(Some(jail))
+}
+
+/// Returns the path of a file that was lent, as Firecracker sees it.
+pub(super) fn lent(name: &str) -> String {
+    format!("saving-{name}")
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let me = (rustix::process::geteuid(), rustix::process::getegid());
+        for (name, file) in self.files {
+            // If one stays in the jail, it is removed with that.
+            let _ = fs::remove_file(&self.root.join(lent(name)));
+            let _ = fchown(file, Some(me.0.as_raw()), Some(me.1.as_raw()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ use kraft_core::platform::Platform;
 use kraft_sys::fs;
 
 use crate::driver::{
-    Action, BootError, Capabilities, ControlError, Driver, Exited, Installed, Launch, Origin,
-    ProgramError, Vmm,
+    Action, BootError, Capabilities, Conditions, ControlError, Driver, Exited, Installed, Launch,
+    Origin, ProgramError, SavedError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -38,9 +38,11 @@ mod ending;
 mod events;
 mod faults;
 mod jail;
+mod memory;
 mod probe;
 mod program;
 mod request;
+mod saved;
 
 /// The driver for Firecracker.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +124,20 @@ impl Driver for Firecracker {
 
     fn control(&self, vmm: &Vmm<'_>, action: Action, limit: Duration) -> Result<(), ControlError> {
         control::control(vmm.dir, action, limit)
+    }
+
+    fn save(&self, vmm: &Vmm<'_>, to: &Path, limit: Duration) -> Result<Conditions, SavedError> {
+        saved::save(vmm, to, limit)
+    }
+
+    fn restore(
+        &self,
+        vmm: &Vmm<'_>,
+        launch: &Launch<'_>,
+        _: &[u8],
+        limit: Duration,
+    ) -> Result<(), SavedError> {
+        saved::restore(vmm, launch, limit)
     }
 
     fn ending(&self, exited: &Exited<'_>) -> Option<Ending> {

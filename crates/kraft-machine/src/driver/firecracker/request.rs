@@ -20,6 +20,10 @@ pub(super) enum Request<'a> {
     Action(Action),
     /// The state of the guest's processors.
     Vm(Vm),
+    /// Files for the memory and the devices of a paused guest.
+    SnapshotCreate(SnapshotCreate<'a>),
+    /// Files that a guest is restored from; it is paused then.
+    SnapshotLoad(SnapshotLoad<'a>),
 }
 
 /// `PUT /machine-config`.
@@ -83,6 +87,38 @@ pub(super) enum Vm {
     Resumed,
 }
 
+/// `PUT /snapshot/create`. Files that exist are overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct SnapshotCreate<'a> {
+    pub(super) snapshot_type: &'static str,
+    pub(super) snapshot_path: &'a str,
+    pub(super) mem_file_path: &'a str,
+}
+
+/// `PUT /snapshot/load`. The file of the memory is mapped, and not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct SnapshotLoad<'a> {
+    pub(super) snapshot_path: &'a str,
+    pub(super) mem_backend: MemoryBackend<'a>,
+    /// Since 1.12.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) network_overrides: Vec<NetworkOverride<'a>>,
+}
+
+/// Where the memory of a restored guest comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct MemoryBackend<'a> {
+    pub(super) backend_type: &'static str,
+    pub(super) backend_path: &'a str,
+}
+
+/// The device on the host of a card that is restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct NetworkOverride<'a> {
+    pub(super) iface_id: String,
+    pub(super) host_dev_name: &'a str,
+}
+
 impl Request<'_> {
     /// Returns the method and the path.
     pub(super) fn line(&self) -> (&'static str, String) {
@@ -95,6 +131,8 @@ impl Request<'_> {
             Self::Logger(_) => put("/logger"),
             Self::Action(_) => put("/actions"),
             Self::Vm(_) => ("PATCH", "/vm".to_owned()),
+            Self::SnapshotCreate(_) => put("/snapshot/create"),
+            Self::SnapshotLoad(_) => put("/snapshot/load"),
         }
     }
 
@@ -133,6 +171,22 @@ mod tests {
             }),
             Request::Action(Action::InstanceStart),
             Request::Vm(Vm::Paused),
+            Request::SnapshotCreate(SnapshotCreate {
+                snapshot_type: "Full",
+                snapshot_path: "state",
+                mem_file_path: "memory",
+            }),
+            Request::SnapshotLoad(SnapshotLoad {
+                snapshot_path: "state",
+                mem_backend: MemoryBackend {
+                    backend_type: "File",
+                    backend_path: "memory",
+                },
+                network_overrides: vec![NetworkOverride {
+                    iface_id: "eth0".to_owned(),
+                    host_dev_name: "if1",
+                }],
+            }),
         ];
         let shown = requests.map(|request| {
             let (method, path) = request.line();
@@ -149,6 +203,8 @@ mod tests {
         PUT /logger {"level":"Info"}
         PUT /actions {"action_type":"InstanceStart"}
         PATCH /vm {"state":"Paused"}
+        PUT /snapshot/create {"snapshot_type":"Full","snapshot_path":"state","mem_file_path":"memory"}
+        PUT /snapshot/load {"snapshot_path":"state","mem_backend":{"backend_type":"File","backend_path":"memory"},"network_overrides":[{"iface_id":"eth0","host_dev_name":"if1"}]}
         "#);
     }
 }

@@ -7,7 +7,7 @@
 //! certain version, nor the right to write large files.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::qmp::{Qmp, QmpError};
 use super::stream::{self, StreamError};
 use super::{argv, control};
+use crate::driver::saved::host_model;
 use crate::driver::{Conditions, Launch, Saved, SavedError, Vmm};
 use crate::layout::MachineDir;
 
@@ -263,16 +264,4 @@ impl argv::Words {
             memory: 0,
         }
     }
-}
-
-/// Returns the model of the host's processor, which a guest sees under KVM.
-fn host_model() -> String {
-    let mut text = String::new();
-    if let Ok(file) = File::open("/proc/cpuinfo") {
-        // The first processor is in the beginning. What cannot be read is empty everywhere.
-        let _ = file.take(16 << 10).read_to_string(&mut text);
-    }
-    let model = text.lines().find(|line| line.starts_with("model name"));
-    let model = model.and_then(|line| line.split_once(':'));
-    model.map_or_else(String::new, |(_, name)| name.trim().to_owned())
 }
