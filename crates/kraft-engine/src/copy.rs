@@ -39,8 +39,8 @@ pub enum Error {
         /// The destination.
         to: PathBuf,
     },
-    /// A side is `-`, which is an archive in Docker.
-    #[error("cannot copy an archive from stdin or to stdout")]
+    /// A side is `-`, and the other one is not a machine.
+    #[error("an archive is copied into or out of a machine only")]
     Stream,
     /// Both sides are machines.
     #[error("cannot copy from the machine `{from}` to the machine `{to}` at once")]
@@ -172,7 +172,8 @@ pub fn copy_with_directories(
     copy(ctx, Side::Local(from), Side::Machine { name, path: to })
 }
 
-/// Copies a file or a directory out of a volume of a machine or into one.
+/// Copies a file or a directory out of a volume of a machine or into one; archives have
+/// [their own module](crate::copy_archive).
 ///
 /// As in Docker, a directory that exists as the destination gets the source by its name, or the
 /// contents of the source if that ends with `/.`; links are copied as links.
@@ -185,22 +186,12 @@ pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>) -> Result<Copied, Error
     match (from, to) {
         (Side::Stream, _) | (_, Side::Stream) => Err(Error::Stream),
         (Side::Machine { name, path }, Side::Local(local)) => {
-            let machine = machines::existing(ctx).find(name)?;
-            let (volume, rest) = locate(&machine, path)?;
-            let source = Place::below(&volume.source, &rest, ends_in_directory(path))?;
+            let source = place_in(ctx, name, path, false)?;
             transfer((&source, path), (&Place::at(local, true)?, local))
         }
         (Side::Local(local), Side::Machine { name, path }) => {
-            let machine = machines::existing(ctx).find(name)?;
-            let (volume, rest) = locate(&machine, path)?;
-            if volume.read_only {
-                return Err(Error::ReadOnly {
-                    machine: machine.name,
-                    path: path.to_owned(),
-                });
-            }
             let source = Place::at(local, ends_in_directory(local))?;
-            let target = Place::below(&volume.source, &rest, true)?;
+            let target = place_in(ctx, name, path, true)?;
             transfer((&source, local), (&target, path))
         }
         (Side::Machine { name: from, .. }, Side::Machine { name: to, .. }) => {
@@ -212,6 +203,25 @@ pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>) -> Result<Copied, Error
             Err(Error::NoMachine { from, to })
         }
     }
+}
+
+/// Opens the place of a path in a machine, which is read or written.
+pub(crate) fn place_in(
+    ctx: &Context,
+    name: &str,
+    path: &Path,
+    written: bool,
+) -> Result<Place, Error> {
+    let machine = machines::existing(ctx).find(name)?;
+    let (volume, rest) = locate(&machine, path)?;
+    if written && volume.read_only {
+        return Err(Error::ReadOnly {
+            machine: machine.name,
+            path: path.to_owned(),
+        });
+    }
+    let into = written || ends_in_directory(path);
+    Ok(Place::below(&volume.source, &rest, into)?)
 }
 
 /// Returns the volume of a path in a machine, and the path below its directory.
@@ -226,13 +236,13 @@ fn locate<'m>(machine: &'m Machine, path: &Path) -> Result<(&'m Volume, PathBuf)
 }
 
 /// Returns whether the text of a path says that it is a directory.
-fn ends_in_directory(path: &Path) -> bool {
+pub(crate) fn ends_in_directory(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
     text.ends_with(b"/") || text.ends_with(b"/.") || text == b"."
 }
 
 /// Returns the name that a source gets in a directory; `None` if only its contents are copied.
-fn given_name(path: &Path) -> Option<&OsStr> {
+pub(crate) fn given_name(path: &Path) -> Option<&OsStr> {
     let text = path.as_os_str().as_bytes();
     if text.ends_with(b"/.") {
         return None;

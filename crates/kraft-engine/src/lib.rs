@@ -62,6 +62,7 @@ pub mod components;
 pub mod compose;
 pub mod context;
 pub mod copy;
+pub mod copy_archive;
 pub mod dockerfile;
 pub mod doctor;
 pub mod epoch;

@@ -37,6 +37,10 @@ use rustix::io::Errno;
 use crate::clock;
 use crate::fs::Error;
 
+mod content;
+
+pub use content::{Content, Found, walk};
+
 /// Maximum number of directories inside each other: each keeps two files open.
 const MOST_LEVELS: usize = 256;
 

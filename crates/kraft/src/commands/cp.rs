@@ -1,11 +1,16 @@
 //! `kraft cp`.
 
 use std::ffi::OsString;
+use std::io::{self, BufWriter, IsTerminal};
 use std::time::Instant;
 
 use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::copy::{self, Side};
+use kraft_engine::copy_archive;
+
+/// The size of the buffer of an archive that is written, in bytes.
+const BUFFER: usize = 64 << 10;
 
 /// Copy files into and out of the volumes of a machine
 ///
@@ -14,12 +19,17 @@ use kraft_engine::copy::{self, Side};
 ///
 /// An existing directory gets the source by its name; of SOURCE/. it gets the contents. Links are copied
 /// as links. Files are replaced as a whole, with their permissions and times.
+///
+/// `-` in the place of a path of this host is a tar archive: written to stdout, or read from stdin
+/// (compressed or not) and extracted into a directory that exists.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft cp web:/var/log/access.log .
   kraft cp ./html/. web:/srv/html
-  kraft cp database:/var/lib/db ./backup")]
+  kraft cp database:/var/lib/db ./backup
+  kraft cp database:/var/lib/db - | gzip > backup.tar.gz
+  kraft cp - database:/var/lib < backup.tar.gz")]
 pub(crate) struct Args {
     /// What to copy
     #[arg(value_name = "[MACHINE:]SOURCE", value_hint = clap::ValueHint::AnyPath)]
@@ -37,7 +47,20 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 /// Copies, and reports what was copied.
 pub(crate) fn copy(app: &App, from: Side<'_>, to: Side<'_>) -> Result<(), Failure> {
     let began = Instant::now();
-    let copied = copy::copy(app, from, to)?;
+    let copied = match (from, to) {
+        (Side::Machine { name, path }, Side::Stream) => {
+            if io::stdout().is_terminal() {
+                return Err(Failure::usage("an archive is not written to a terminal")
+                    .hint("redirect stdout, or pipe it into `tar`"));
+            }
+            let out = BufWriter::with_capacity(BUFFER, app.ui.output());
+            copy_archive::write(app, (name, path), out)?
+        }
+        (Side::Stream, Side::Machine { name, path }) => {
+            copy_archive::extract(app, io::stdin().lock(), (name, path))?
+        }
+        (from, to) => copy::copy(app, from, to)?,
+    };
     for path in &copied.skipped {
         app.ui.warn(&format!(
             "skipped `{}`: it is not a file, a directory or a link",

@@ -1,6 +1,6 @@
 //! Kinds and hints of the errors of volumes.
 
-use kraft_engine::copy;
+use kraft_engine::{copy, copy_archive};
 use kraft_machine::VolumeError;
 
 use super::{Failure, Kind};
@@ -48,8 +48,7 @@ impl From<copy::Error> for Failure {
             Error::NoMachine { .. } => {
                 Self::usage(error).hint("write the path of a machine as `MACHINE:/PATH`")
             }
-            Error::Stream => Self::usage(error)
-                .hint("copy to a directory and use `tar`, or write `./-` for a file of that name"),
+            Error::Stream => Self::usage(error).hint("write `./-` for a file of that name"),
             Error::TwoMachines { .. } => {
                 Self::usage(error).hint("copy to this host first, and from there")
             }
@@ -66,6 +65,18 @@ impl From<copy::Error> for Failure {
             }
             Error::NotFound { .. } | Error::NoDirectory { .. } => Self::new(Kind::NotFound, error),
             Error::NotADirectory { .. } => Self::usage(error),
+        }
+    }
+}
+
+impl From<copy_archive::Error> for Failure {
+    fn from(error: copy_archive::Error) -> Self {
+        use copy_archive::Error;
+
+        match error {
+            Error::Copy(error) => error.into(),
+            Error::File(error) => error.into(),
+            Error::Read(_) | Error::Write(_) | Error::Outside(_) => Self::new(Kind::Failed, error),
         }
     }
 }
