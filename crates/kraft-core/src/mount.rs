@@ -1,7 +1,7 @@
 //! Mounts of a machine: host directories and named volumes over 9p, and the initramfs.
 //!
 //! A volume is written as `SRC:DST[:ro|:rw]`, where `SRC` is a directory or the name of a volume
-//! that kraft keeps. The guest learns of it from an entry of its file
+//! that kraft keeps; or as `DST` alone, for an anonymous volume. The guest learns of it from an entry of its file
 //! system table, `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17
 //! lib/vfscore/automount), whose device is the 9p mount tag: `fs1:/data:9pfs:::mkmp`.
 //!
@@ -15,12 +15,13 @@
 //! assert!(arg.read_only);
 //! let volume = Volume {
 //!     name: None,
-//!     source: PathBuf::from("/srv").join(&arg.source),
+//!     source: PathBuf::from("/srv").join(arg.source.unwrap()),
 //!     destination: arg.destination,
 //!     read_only: arg.read_only,
 //! };
 //! assert!(volume.fstab_entry(0, Guest::Unikraft).starts_with("fs1:/var/data:9pfs:"));
 //! assert!("data".parse::<VolumeArg>().is_err());
+//! assert_eq!("/cache".parse::<VolumeArg>()?.source, None);
 //!
 //! let (mount, rest) = locate(std::slice::from_ref(&volume), "/var/data/a/b".as_ref()).unwrap();
 //! assert_eq!((mount, rest.to_str()), (&volume, Some("a/b")));
@@ -127,6 +128,14 @@ pub fn check_name(name: &str) -> Result<(), VolumeNameError> {
     }
 }
 
+/// The length of the name of an anonymous volume, which consists of hexadecimal digits as in Docker.
+const ANONYMOUS: usize = 64;
+
+/// Returns whether a name is that of a volume that belongs to one machine.
+pub fn is_anonymous(name: &str) -> bool {
+    name.len() == ANONYMOUS && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Returns an absolute path of a machine without `.` and `..`, which are removed from the text: kraft
 /// does not see the links of a machine's root file system.
 pub fn plain_path(path: &Path) -> PathBuf {
@@ -180,8 +189,8 @@ pub fn over(below: Vec<Volume>, typed: Vec<Volume>) -> Vec<Volume> {
 /// A volume as written; the source may be a relative path or a volume name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VolumeArg {
-    /// The text before the first colon.
-    pub source: String,
+    /// The text before the first colon; `None` for an anonymous volume.
+    pub source: Option<String>,
     /// Absolute path inside the machine, without a trailing slash.
     pub destination: String,
     /// Whether `:ro` was given.
@@ -203,7 +212,7 @@ pub struct VolumeError {
 pub enum VolumeErrorKind {
     /// It does not have two or three parts.
     #[error(
-        "expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)"
+        "expected DIRECTORY:MACHINE_PATH[:ro|:rw], NAME:MACHINE_PATH[:ro|:rw] or MACHINE_PATH (a colon cannot be part of a path)"
     )]
     Shape,
     /// The part before the first colon is empty.
@@ -274,7 +283,17 @@ impl FromStr for VolumeArg {
 }
 
 fn read(text: &str) -> Result<VolumeArg, VolumeErrorKind> {
-    let (source, rest) = text.split_once(':').ok_or(VolumeErrorKind::Shape)?;
+    let Some((source, rest)) = text.split_once(':') else {
+        // Anything else was meant to have a source.
+        if !text.starts_with('/') {
+            return Err(VolumeErrorKind::Shape);
+        }
+        return Ok(VolumeArg {
+            source: None,
+            destination: check_destination(text)?,
+            read_only: false,
+        });
+    };
     if source.is_empty() {
         return Err(VolumeErrorKind::NoSource);
     }
@@ -286,7 +305,7 @@ fn read(text: &str) -> Result<VolumeArg, VolumeErrorKind> {
         _ => return Err(VolumeErrorKind::Mode(mode.to_owned())),
     };
     Ok(VolumeArg {
-        source: source.to_owned(),
+        source: Some(source.to_owned()),
         destination: check_destination(destination)?,
         read_only,
     })
@@ -302,11 +321,17 @@ mod tests {
     fn volumes_are_parsed_with_and_without_a_mode() {
         let arg = |source: &str, destination: &str, read_only| {
             Ok(VolumeArg {
-                source: source.into(),
+                source: Some(source.into()),
                 destination: destination.into(),
                 read_only,
             })
         };
+        let anonymous = VolumeArg {
+            source: None,
+            destination: "/data/x".into(),
+            read_only: false,
+        };
+        assert_eq!("/data//x/".parse(), Ok(anonymous));
         assert_eq!("./data:/data".parse(), arg("./data", "/data", false));
         assert_eq!("/a:/b:ro".parse(), arg("/a", "/b", true));
         assert_eq!("/a:/b:rw".parse(), arg("/a", "/b", false));
@@ -317,9 +342,10 @@ mod tests {
     #[test]
     fn errors_of_volumes_name_the_invalid_part() {
         let texts = [
-            "/data",
+            "data",
             "",
             ":/data",
+            "/a/../b",
             "/a:data",
             "/a:",
             "/a:/b:rx",
@@ -330,13 +356,14 @@ mod tests {
         insta::assert_snapshot!(
             texts.map(|text| text.parse::<VolumeArg>().unwrap_err().to_string()).join("\n"),
             @r#"
-        volume `/data`: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
-        volume ``: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `data`: expected DIRECTORY:MACHINE_PATH[:ro|:rw], NAME:MACHINE_PATH[:ro|:rw] or MACHINE_PATH (a colon cannot be part of a path)
+        volume ``: expected DIRECTORY:MACHINE_PATH[:ro|:rw], NAME:MACHINE_PATH[:ro|:rw] or MACHINE_PATH (a colon cannot be part of a path)
         volume `:/data`: the directory on the host, or the name of the volume, is missing
+        volume `/a/../b`: the path inside the machine, `/a/../b`, must not contain `.` or `..`
         volume `/a:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
         volume `/a:`: the path inside the machine, ``, is not absolute: it must begin with a slash
         volume `/a:/b:rx`: unknown mode `rx`: expected ro or rw
-        volume `/a:/b:ro:x`: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `/a:/b:ro:x`: expected DIRECTORY:MACHINE_PATH[:ro|:rw], NAME:MACHINE_PATH[:ro|:rw] or MACHINE_PATH (a colon cannot be part of a path)
         volume `/a:/b/../c`: the path inside the machine, `/b/../c`, must not contain `.` or `..`
         volume `/a:/b
         `: the path inside the machine, "/b\n", contains a control character

@@ -10,7 +10,7 @@ use kraft_config::env::Environment;
 use kraft_core::mount::{Volume, VolumeArg, VolumeError};
 
 use crate::context::Context;
-use crate::volumes;
+use crate::{machines, volumes};
 
 /// Why an argument is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -175,15 +175,20 @@ pub fn env_files(files: &[PathBuf], own: &Environment) -> Result<BTreeMap<String
     Ok(env)
 }
 
-/// Parses a volume: a named one, which need not exist, or a directory, which must.
+/// Parses a volume: a named one, which need not exist, a directory, which must, or an anonymous one,
+/// which gets a random name.
 ///
 /// # Errors
 ///
 /// If the syntax is invalid, or there is no such directory.
 pub fn volume(ctx: &Context, typed: &str) -> Result<Volume, Error> {
     let arg: VolumeArg = typed.parse()?;
-    let typed_dir = Path::new(&arg.source);
-    if let Some(mount) = volumes::named(ctx, &arg.source, typed_dir) {
+    let Some(arg_source) = arg.source else {
+        let volumes = machines::existing(ctx).volumes();
+        return Ok(volumes.mount_anonymous(arg.destination));
+    };
+    let typed_dir = Path::new(&arg_source);
+    if let Some(mount) = volumes::named(ctx, &arg_source, typed_dir) {
         return Ok(Volume {
             destination: arg.destination,
             read_only: arg.read_only,
@@ -202,7 +207,7 @@ pub fn volume(ctx: &Context, typed: &str) -> Result<Volume, Error> {
         Ok(_) => Err(Error::NotADirectory { typed, source_dir }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoDirectory {
             typed,
-            typed_dir: arg.source,
+            typed_dir: arg_source,
             source_dir,
         }),
         Err(source) => Err(Error::Unreadable {

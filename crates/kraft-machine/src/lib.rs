@@ -86,5 +86,5 @@ pub use machines::{
 pub use record::{Ending, RecordError};
 pub use saved::{MemorySum, SavedMachine, SavedMachineError, Sum};
 pub use usage::{Threads, Usage};
-pub use volumes::{VolumeError, VolumeRecord, Volumes};
+pub use volumes::{ANONYMOUS, VolumeError, VolumeRecord, Volumes};
 pub use watch::Watch;

@@ -30,6 +30,9 @@ const VERSION: u32 = 1;
 /// The maximal size of a record in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// The label of volumes that belong to one machine, as in Docker.
+pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
 /// The beginning of directories that are being made or removed: no name begins so.
 const PARTIAL: &str = ".partial-";
 
@@ -105,7 +108,7 @@ pub struct VolumeRecord {
     pub driver: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Its labels; they do not affect it.
+    /// Its labels; only [`ANONYMOUS`] affects it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
@@ -162,7 +165,14 @@ impl Volumes {
         self.make(name, labels)
     }
 
-    /// Returns a volume, and makes it if there is none of that name.
+    /// Returns a new name for a volume that belongs to one machine.
+    fn anonymous_name() -> String {
+        let digits = || Id::new().to_string().replace('-', "");
+        digits() + &digits()
+    }
+
+    /// Returns a volume, and makes it if there is none of that name. An
+    /// [anonymous](Self::mount_anonymous) one gets the label [`ANONYMOUS`].
     ///
     /// # Errors
     ///
@@ -171,7 +181,11 @@ impl Volumes {
         check_name(name)?;
         let _lock = self.lock()?;
         match self.read(name) {
-            Err(VolumeError::NotFound { .. }) => self.make(name, &BTreeMap::new()),
+            Err(VolumeError::NotFound { .. }) => {
+                let label =
+                    mount::is_anonymous(name).then(|| (ANONYMOUS.to_owned(), String::new()));
+                self.make(name, &label.into_iter().collect())
+            }
             found => found,
         }
     }
@@ -219,7 +233,23 @@ impl Volumes {
     /// If the name is not valid.
     pub fn path(&self, name: &str) -> Result<PathBuf, VolumeError> {
         check_name(name)?;
-        Ok(self.dir(name).join("data"))
+        Ok(self.data(name))
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.dir(name).join("data")
+    }
+
+    /// Returns the mount of a new volume that belongs to one machine, at an absolute path of it. The
+    /// volume is made with the machine.
+    pub fn mount_anonymous(&self, destination: String) -> Volume {
+        let name = Self::anonymous_name();
+        Volume {
+            source: self.data(&name),
+            name: Some(name),
+            destination,
+            read_only: false,
+        }
     }
 
     /// Returns the mount of a volume in a machine, at an absolute path of the machine.

@@ -60,6 +60,8 @@ pub struct Loaded {
     pub problems: Vec<(usize, Problem)>,
     /// Keys that have no effect where the project runs, each once, sorted.
     pub idle: Vec<String>,
+    /// Whether a file that another one includes or extends cannot be read.
+    pub incomplete: bool,
 }
 
 impl Loaded {
@@ -111,6 +113,7 @@ fn load_files(files: Vec<Text>, loading: Loading<'_>, raw: bool) -> Loaded {
         end: 0,
         problems: Problems::default(),
         idle: Vec::new(),
+        incomplete: false,
         paths: Vec::new(),
         trees: BTreeMap::new(),
     };
@@ -155,6 +158,8 @@ struct Loader<'a> {
     end: usize,
     problems: Problems,
     idle: Vec<String>,
+    /// Whether a file that another one names cannot be read.
+    incomplete: bool,
     /// The files that are being read, to notice cycles.
     paths: Vec<String>,
     /// The files that were read for others.
@@ -186,6 +191,7 @@ impl Loader<'_> {
             merged,
             problems: problems.collect(),
             idle: self.idle,
+            incomplete: self.incomplete,
             texts: self.texts,
         }
     }
@@ -266,6 +272,7 @@ impl Loader<'_> {
             Ok(text) => text,
             Err(why) => {
                 fail(&why);
+                self.incomplete = true;
                 return None;
             }
         };
@@ -344,6 +351,7 @@ impl Loader<'_> {
                 Err(why) => {
                     let problem = Problem::error(format!("cannot read `{path}`: {why}"));
                     self.problems.push(problem.at(file.span));
+                    self.incomplete = true;
                 }
             }
         }

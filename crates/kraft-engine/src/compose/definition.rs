@@ -32,6 +32,8 @@ pub enum Error {
         text: Text,
         /// The errors.
         problems: Vec<Problem>,
+        /// Whether one of them is that a file which another one includes or extends cannot be read.
+        incomplete: bool,
     },
     /// The name of the project has other characters than it may have.
     #[error(
@@ -227,6 +229,7 @@ fn check(ctx: &Context, loaded: &compose::Loaded) -> Result<Compose, Error> {
             text: String::new(),
         }),
         problems: of(index),
+        incomplete: loaded.incomplete,
     })
 }
 
@@ -630,6 +633,7 @@ mod tests {
         let Err(Error::Problems {
             text: found,
             problems,
+            incomplete: false,
         }) = open(&ctx, &options)
         else {
             panic!("an amount that is none");

@@ -33,6 +33,12 @@ pub enum Error {
         /// The Dockerfile.
         path: PathBuf,
     },
+    /// A service without an image is not to be built.
+    #[error("service `{service}` is built, and has no image that could be used instead")]
+    NotBuilt {
+        /// The service.
+        service: String,
+    },
     /// The name of an image is not valid.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -71,6 +77,8 @@ pub struct ImageOptions {
     pub pull: Option<Pull>,
     /// Whether services are built again.
     pub build: bool,
+    /// Whether no service is built.
+    pub no_build: bool,
 }
 
 impl ImageOptions {
@@ -117,7 +125,7 @@ impl Definition {
             source: Box::new(source),
         };
         let pull = options.pull(service);
-        if let Some(build) = &service.build {
+        if let Some(build) = service.build.as_ref().filter(|_| !options.no_build) {
             let building = self.building(ctx, build, &options.building);
             let project = self.project_of(ctx, service, build)?;
             let prepare = PrepareOptions {
@@ -127,7 +135,10 @@ impl Definition {
             let target = RunTarget::Project(Box::new(project));
             return boot::prepare(ctx, target, prepare).map_err(failed);
         }
-        let image = service.image.as_deref().unwrap_or_default();
+        let Some(image) = service.image.as_deref() else {
+            let service = service.name.clone();
+            return Err(Error::NotBuilt { service }.into());
+        };
         let prepare = PrepareOptions {
             pull,
             ..PrepareOptions::new(request, &options.building)

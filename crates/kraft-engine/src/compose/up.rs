@@ -34,6 +34,8 @@ pub struct CreateOptions {
     pub recreate: Recreate,
     /// Whether machines of services that the files do not have are removed.
     pub remove_orphans: bool,
+    /// Whether machines that are created again get new anonymous volumes.
+    pub renew_volumes: bool,
     /// How images are obtained.
     pub images: ImageOptions,
 }
@@ -124,7 +126,11 @@ pub fn create(
     for (one, boot, old) in prepared {
         ctx.interrupt.check()?;
         recreated.extend(old.map(|old| old.service.as_str()));
-        create_one(ctx, &machines, &definition.project, one, boot, old)?;
+        let replaced = old.map(|old| Replaced {
+            machine: &old.machine,
+            renew_volumes: options.renew_volumes,
+        });
+        create_one(ctx, &machines, &definition.project, one, boot, replaced)?;
     }
     stop_dependents(ctx, &machines, definition, &members, &recreated)?;
     let gone = plan.surplus.iter();
@@ -163,7 +169,15 @@ fn stop_dependents(
 /// Returns whether a service is built although its machine is as described.
 fn is_built(service: &Service, options: &CreateOptions) -> bool {
     let asked = options.images.build || service.pull_policy == PullPolicy::Build;
-    service.build.is_some() && asked && options.recreate != Recreate::Never
+    let may = !options.images.no_build && options.recreate != Recreate::Never;
+    service.build.is_some() && asked && may
+}
+
+/// A machine that another one is created instead of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replaced<'a> {
+    machine: &'a Machine,
+    renew_volumes: bool,
 }
 
 /// Creates a machine, instead of an old one if there is one.
@@ -173,7 +187,7 @@ pub(super) fn create_one(
     project: &str,
     wanted: &Wanted<'_>,
     mut boot: PreparedBoot,
-    old: Option<&Member>,
+    old: Option<Replaced<'_>>,
 ) -> Result<Machine, Error> {
     let failed = |source: run::Error| Error::Run {
         service: wanted.described.service.clone(),
@@ -186,12 +200,17 @@ pub(super) fn create_one(
     if let Some(image) = super::images::digest(ctx, wanted.service) {
         request.labels.insert(state::IMAGE.to_owned(), image);
     }
-    volumes::make(machines, project, &request.volumes)?;
+    let mounts = request.volumes.clone();
+    volumes::make(machines, project, wanted.service, &mounts)?;
     let new = run::assemble(ctx, request, boot).map_err(failed)?;
     let name = &wanted.described.machine;
     if let Some(old) = old {
         ctx.info(&format!("{name} has changed: creating it again"));
-        remove(machines, &old.machine, None)?;
+        remove(machines, old.machine, None)?;
+        if old.renew_volumes {
+            machines.remove_anonymous_volumes(&mounts, None)?;
+            volumes::make(machines, project, wanted.service, &mounts)?;
+        }
     } else {
         ctx.info(&format!("creating {name}"));
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kraft_core::compose::{Mount, MountKind, Service};
-use kraft_core::mount::Volume;
+use kraft_core::mount::{Volume, same_place};
 use kraft_core::problem::Problem;
-use kraft_machine::{Machines, VolumeError};
+use kraft_machine::{ANONYMOUS, Machines, VolumeError, VolumeRecord};
 use kraft_sys::fs;
 
 use super::definition::Definition;
@@ -134,13 +134,18 @@ impl Definition {
     }
 }
 
-/// Makes the volumes of a machine of a project that do not exist yet, and the directories, as Docker
+/// Makes the volumes of a machine of a service that do not exist yet, and the directories, as Docker
 /// does.
 ///
 /// # Errors
 ///
 /// If one cannot be made.
-pub fn make(machines: &Machines, project: &str, mounts: &[Volume]) -> Result<(), Error> {
+pub fn make(
+    machines: &Machines,
+    project: &str,
+    service: &Service,
+    mounts: &[Volume],
+) -> Result<(), Error> {
     for mount in mounts {
         let Some(name) = &mount.name else {
             if !mount.source.is_dir() {
@@ -148,13 +153,42 @@ pub fn make(machines: &Machines, project: &str, mounts: &[Volume]) -> Result<(),
             }
             continue;
         };
-        let labels = BTreeMap::from([(state::PROJECT.to_owned(), project.to_owned())]);
+        let mut labels = BTreeMap::from([(state::PROJECT.to_owned(), project.to_owned())]);
+        let is_anonymous = |it: &Mount| {
+            it.kind == MountKind::Anonymous && same_place(&it.target, &mount.destination)
+        };
+        if service.volumes.iter().any(is_anonymous) {
+            labels.insert(ANONYMOUS.to_owned(), String::new());
+        }
         match machines.volumes().create(name, &labels) {
             Ok(_) | Err(VolumeError::Exists { .. }) => {}
             Err(error) => return Err(kraft_machine::Error::from(error).into()),
         }
     }
     Ok(())
+}
+
+/// Returns the volumes of a project that exist: those that its files declare, and those that were made
+/// for it.
+///
+/// # Errors
+///
+/// If a volume cannot be read.
+pub fn list(
+    machines: &Machines,
+    project: &str,
+    definition: Option<&Definition>,
+) -> Result<Vec<VolumeRecord>, Error> {
+    let declared = definition.map(Definition::own_volumes).unwrap_or_default();
+    let mut all = machines
+        .volumes()
+        .list()
+        .map_err(kraft_machine::Error::from)?;
+    all.retain(|volume| {
+        let made_for = volume.labels.get(state::PROJECT);
+        declared.contains(&volume.name) || made_for.is_some_and(|name| name == project)
+    });
+    Ok(all)
 }
 
 /// Removes the volumes of a project: those that its files declare, and those that were made for it.
@@ -168,19 +202,8 @@ pub fn remove(
     project: &str,
     definition: Option<&Definition>,
 ) -> Result<Vec<String>, Error> {
-    let mut names = definition.map(Definition::own_volumes).unwrap_or_default();
-    let all = machines.volumes().list();
-    let all = all.map_err(kraft_machine::Error::from)?.into_iter();
-    let own = |labels: &BTreeMap<String, String>| {
-        labels
-            .get(state::PROJECT)
-            .is_some_and(|name| name == project)
-    };
-    names.extend(all.filter(|volume| own(&volume.labels)).map(|it| it.name));
-    names.sort_unstable();
-    names.dedup();
     let mut removed = Vec::new();
-    for name in names {
+    for VolumeRecord { name, .. } in list(machines, project, definition)? {
         match machines.remove_volume(&name, false) {
             Ok(()) => removed.push(name),
             Err(kraft_machine::Error::Volume(VolumeError::NotFound { .. })) => {}

@@ -52,6 +52,9 @@ impl Machines {
             let _ = fs::remove_file(&self.layout.name(&name));
         }
         drop(lock);
+        if created.is_err() {
+            let _ = self.remove_anonymous_volumes(&spec.volumes, None);
+        }
         created?;
         self.get(id)
     }

@@ -290,6 +290,14 @@ impl Machines {
         self.remove_directory(*id)
     }
 
+    /// Removes a machine as [`remove`](Self::remove) does, and the volumes that belonged to it alone.
+    pub fn remove_with_volumes(&self, id: &Id, force: bool) -> Result<(), Error> {
+        let mounts = self.load(*id).ok().flatten();
+        let mounts = mounts.map(|record| record.spec.get().volumes.clone());
+        self.remove(id, force)?;
+        self.remove_anonymous_volumes(&mounts.unwrap_or_default(), None)
+    }
+
     /// Removes a machine without a readable record. All its processes are killed.
     fn remove_unreadable(&self, id: Id) -> Result<(), Error> {
         let name = self.name_of(id).unwrap_or_else(|| id.to_string());

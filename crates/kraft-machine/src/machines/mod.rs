@@ -460,6 +460,10 @@ impl Machines {
                     let _ = record.store(dir);
                 }
                 if record.spec.get().remove_when_ended && !record.is_suspended() {
+                    // Before those who wait for the machine to be gone continue. A volume that stays is
+                    // listed, and can be removed.
+                    let mounts = &record.spec.get().volumes;
+                    let _ = self.remove_anonymous_volumes(mounts, Some(&record.name));
                     let removed = self.remove_directory(record.id).is_ok();
                     return (record, removed);
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kraft_core::mount::Volume;
 
 use crate::machines::{Error, Machines};
-use crate::volumes::{VolumeError, Volumes};
+use crate::volumes::{ANONYMOUS, VolumeError, Volumes};
 
 impl Machines {
     /// Returns the named volumes of the runtime directory.
@@ -47,6 +47,38 @@ impl Machines {
         let detached = volumes.detach(&name)?;
         drop(lock);
         Ok(detached.remove()?)
+    }
+
+    /// Removes those of the mounts of a machine that belonged to it alone. One that another machine
+    /// mounts by its name stays. `going` is the name of a machine that is about to be removed itself.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be removed.
+    pub fn remove_anonymous_volumes(
+        &self,
+        mounts: &[Volume],
+        going: Option<&str>,
+    ) -> Result<(), Error> {
+        let volumes = self.volumes();
+        for name in mounts.iter().filter_map(|mount| mount.name.as_deref()) {
+            let is_anonymous = volumes
+                .get(name)
+                .is_ok_and(|volume| volume.labels.contains_key(ANONYMOUS));
+            if !is_anonymous {
+                continue;
+            }
+            let users = self.users(Err)?.remove(name).unwrap_or_default();
+            if users.iter().any(|user| Some(user.as_str()) != going) {
+                continue;
+            }
+            match self.remove_volume(name, going.is_some()) {
+                Ok(())
+                | Err(Error::Volume(VolumeError::InUse { .. } | VolumeError::NotFound { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Makes the named volumes of a machine that is being made, and returns its mounts with their

@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Kill running machines, and remove unreadable ones, too
     #[arg(short, long)]
     force: bool,
+
+    /// Remove the anonymous volumes of the machines, too
+    #[arg(short, long)]
+    volumes: bool,
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -33,7 +37,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for target in targets(app, &machines, args)? {
         let done = target.and_then(|target| {
-            remove(&machines, &target, args.force)?;
+            remove(&machines, &target, args)?;
             Ok(target.name)
         });
         if let Some(name) = tally.count(app, done) {
@@ -121,8 +125,8 @@ impl From<Machine> for Target {
 }
 
 /// Removes a machine. For compatibility with KraftKit, a running one is stopped first.
-fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failure> {
-    if !force && target.is_up {
+fn remove(machines: &Machines, target: &Target, args: &Args) -> Result<(), Failure> {
+    if !args.force && target.is_up {
         match machines.stop(&target.id, StopOptions::default()) {
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             // It is removed when it ends.
@@ -130,7 +134,12 @@ fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failu
             Err(error) => return Err(error.into()),
         }
     }
-    match machines.remove(&target.id, force) {
+    let removed = if args.volumes {
+        machines.remove_with_volumes(&target.id, args.force)
+    } else {
+        machines.remove(&target.id, args.force)
+    };
+    match removed {
         Err(Error::NotFound { .. }) => Ok(()),
         other => Ok(other?),
     }

@@ -101,8 +101,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     lifecycle: LifecycleArgs,
 
-    /// Mount a named volume or a host directory in the machine; a volume that does not exist is created
-    #[arg(short, long, value_name = "NAME|DIR:PATH[:ro]")]
+    /// Mount a named volume or a host directory in the machine; a volume that does not exist is created.
+    /// A path alone is an anonymous volume, which `--rm` and `kraft rm --volumes` remove with the machine
+    #[arg(short, long, value_name = "[NAME|DIR:]PATH[:ro]")]
     volume: Vec<String>,
 
     /// Publish a port of the machine on the host
@@ -318,7 +319,7 @@ fn start(
         .start_unless(&machine.id, enough)
         .inspect_err(|_| {
             // The failed start is what is reported; its name is free for another attempt.
-            let _ = machines.remove(&machine.id, true);
+            let _ = machines.remove_with_volumes(&machine.id, true);
         })?;
     let Some(interrupt) = interrupt else {
         return app.ui.line(&machine.name);

@@ -90,7 +90,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let ended = foreground::run(app, &machines, &started, !args.no_prefix, &interrupt);
     if args.rm {
         for machine in &started {
-            let removed = machines.remove(&machine.watch.id(), false);
+            let removed = machines.remove_with_volumes(&machine.watch.id(), false);
             tally.count(app, removed);
         }
     }

@@ -68,8 +68,17 @@ impl From<definition::Error> for Failure {
                 .during(Stage::Find),
             Error::File(error) => Self::from(error).during(Stage::Find),
             Error::Stdin(_) => Self::new(Kind::Failed, error).during(Stage::Find),
-            Error::Problems { text, problems } => {
-                Self::problems_in(Kind::Failed, text, problems).during(Stage::Parse)
+            Error::Problems {
+                text,
+                problems,
+                incomplete,
+            } => {
+                let stage = if incomplete {
+                    Stage::Find
+                } else {
+                    Stage::Parse
+                };
+                Self::problems_in(Kind::Failed, text, problems).during(stage)
             }
             Error::ProjectName { ref nearest, .. } => {
                 let hint = format!("write `{nearest}`");
@@ -94,6 +103,8 @@ impl From<images::Error> for Failure {
             Error::NoDockerfile { .. } => Self::new(Kind::NotFound, error)
                 .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile")
                 .during(Stage::Build),
+            Error::NotBuilt { .. } => Self::new(Kind::NotFound, error)
+                .hint("leave out `--no-build`, or give the service an `image`"),
             Error::Reference(error) => error.into(),
             Error::Images(error) => error.into(),
             Error::Project(error) => Self::from(error).during(Stage::Build),

@@ -25,10 +25,24 @@ fn exit_codes_are_those_of_docker() {
     home.write("pull.yaml", "services: {web: {image: nginx}}\n");
     home.write("build.yaml", "services: {web: {build: ./app}}\n");
     home.write("app/Dockerfile", "FROM scratch\nWRONG instruction\n");
+    home.write(
+        "include.yaml",
+        "include: [absent.yaml]\nservices: {web: {image: x}}\n",
+    );
+    home.write(
+        "extend.yaml",
+        "services: {web: {extends: {file: absent.yaml, service: web}}}\n",
+    );
     home.write("gone.yaml", "services: {web: {build: ./gone}}\n");
     for (line, code, why) in [
         ("compose up", 14, "there is no Compose file"),
         ("compose -f absent.yaml ps", 14, "absent.yaml"),
+        (
+            "compose -f include.yaml config",
+            14,
+            "cannot read `absent.yaml`",
+        ),
+        ("compose -f extend.yaml up", 14, "cannot read `absent.yaml`"),
         (
             "compose -f bad.yaml config",
             15,
@@ -59,6 +73,11 @@ fn exit_codes_are_those_of_docker() {
         ("compose -f build.yaml up", 17, "`WRONG`"),
         ("compose -f build.yaml build", 17, "`WRONG`"),
         ("compose -f gone.yaml create", 17, "does not exist"),
+        (
+            "compose -f build.yaml up --no-build",
+            3,
+            "has no image that could be used",
+        ),
         ("compose -f pull.yaml pull", 18, "no connection is opened"),
         ("compose -f pull.yaml up", 18, "no connection is opened"),
         // Everything else has the codes of kraft.

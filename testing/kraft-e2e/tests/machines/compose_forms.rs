@@ -360,6 +360,32 @@ fn ports_and_files_of_services_are_found() {
         "{}",
         port.stderr
     );
+    let listed = project.ok("volumes -q");
+    let names: Vec<&str> = listed.lines().collect();
+    let [data, own] = names.as_slice() else {
+        panic!("{listed}");
+    };
+    assert!(
+        *data == "shop_data" && own.starts_with("shop_web_"),
+        "{listed}"
+    );
+    assert_eq!(project.ok("volumes -q alone"), "");
+    // The anonymous one has its data until it is renewed.
+    let kept = project
+        .place
+        .bench
+        .runtime()
+        .join("volumes")
+        .join(own)
+        .join("data/kept");
+    fs::write(&kept, "x").unwrap();
+    project.ok("create --force-recreate web");
+    assert!(kept.exists());
+    project.ok("create --force-recreate -V web");
+    assert!(!kept.exists());
+    project.ok("rm --stop -v web");
+    assert_eq!(project.ok("volumes -q"), "shop_data\n");
+    project.ok("create web");
     let volumes = project.ok("down --volumes");
     assert_eq!(volumes.matches("shop_web_").count(), 1, "{volumes}");
     project.finish();

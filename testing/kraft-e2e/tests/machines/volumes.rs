@@ -149,6 +149,43 @@ impl Place {
 }
 
 #[test]
+fn an_anonymous_volume_belongs_to_one_machine() {
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    let volumes = || -> Vec<String> {
+        let all: Value = serde_json::from_str(&place.ok(["vol", "ls", "-o", "json"])).unwrap();
+        let all = all.as_array().unwrap().iter();
+        all.map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let run = |name: &str, more: &[&str]| {
+        let run = ["run", "--name", name, "-v", "/cache"];
+        let words = [
+            "./notes", "write", "/cache/a", "x", "read", "/cache/a", "got ",
+        ];
+        place.kraft(run.iter().chain(more).chain(&words).copied())
+    };
+    // Gone with a machine that is removed when it ends, and with one that cannot be started.
+    assert!(run("a", &["--rm"]).success().stdout.contains("got x"));
+    assert_eq!(volumes(), [""; 0]);
+    assert_ne!(run("a", &["--rm", "-v", "./notes:/x"]).code, Some(0));
+    assert_eq!(volumes(), [""; 0]);
+    // Otherwise it stays, and `rm -v` removes it, unless another machine mounts it.
+    let _ = run("one", &["-v", "named:/named"]).success();
+    let _ = run("two", &[]).success();
+    let all = volumes();
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(fs::read(place.data(&all[0]).join("a")).unwrap(), b"x");
+    place.ok(["rm", "two"]);
+    assert_eq!(volumes().len(), 3);
+    place.ok(["rm", "-v", "one"]);
+    let left = volumes();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.contains(&"named".to_owned()), "{left:?}");
+}
+
+#[test]
 fn data_outlives_machines() {
     outlives(false);
 }
@@ -462,6 +499,25 @@ fn copies(ordinary: bool) {
     place.ok(["cp", "out", "m:/data/shared/y"]);
     assert_eq!(place.read("shared/y"), "from the guest");
 
+    // As an archive, out and in.
+    let archive = place.bench.path().join("local.tar");
+    let mut command = place.command(["cp", "m:/data/local", "-"]);
+    let written = command.stdout(Stdio::piped()).output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+    fs::write(&archive, written.stdout).unwrap();
+    let listed = Command::new("tar").arg("-tf").arg(&archive).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    assert_eq!(listed, "local/\nlocal/sub/\nlocal/sub/file\n");
+    let mut command = place.command(["cp", "-", "m:/data/shared"]);
+    command.stdin(fs::File::open(&archive).unwrap());
+    let outcome = Outcome::of(&mut command).success();
+    assert!(
+        outcome.stderr.contains("copied 1 file"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(place.read("shared/local/sub/file"), "from the host");
+
     // No link leads out of the volume, in either direction.
     for out in ["m:/data/absolute/passwd", "m:/data/up/etc/passwd"] {
         let error = place.fails(["cp", out, "stolen"]);
@@ -501,7 +557,7 @@ fn copies(ordinary: bool) {
         (["cp", "local", "m:/data/out"], "is not a directory"),
         (["cp", "out", "other"], "names a machine"),
         (["cp", "m:/data", "m:/data"], "at once"),
-        (["cp", "m:/data", "-"], "cannot copy an archive"),
+        (["cp", "-", "out"], "into or out of a machine"),
         (["cp", "nobody:/data", "."], "no machine `nobody`"),
     ] {
         let error = place.fails(words);

@@ -1,13 +1,15 @@
-//! `kraft compose ps`, `ls` and `images`.
+//! `kraft compose ps`, `ls`, `images` and `volumes`.
 
 use kraft_core::machine::MachineState;
 use kraft_engine::compose::state::{self, Member};
+use kraft_engine::compose::volumes;
 use kraft_engine::machines;
 use serde::Serialize;
 
 use super::{Project, Services};
 use crate::app::App;
 use crate::commands::machines::{Row, ago, state_colour};
+use crate::commands::vol::ls;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
 
@@ -73,6 +75,29 @@ pub(super) struct ImagesArgs {
     pub(super) services: Services,
 
     /// Print only digests
+    #[arg(short, long, conflicts_with = "output")]
+    quiet: bool,
+
+    /// Set the output format
+    #[arg(
+        short,
+        long,
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
+}
+
+/// List the volumes of the project
+///
+/// List the volumes that were made for the project, or those that the machines of services mount.
+#[derive(Debug, clap::Args)]
+pub(super) struct VolumesArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Print only names
     #[arg(short, long, conflicts_with = "output")]
     quiet: bool,
 
@@ -252,4 +277,19 @@ pub(super) fn images(app: &App, project: &Project, args: &ImagesArgs) -> Result<
         Column::new("KERNEL", |row| Cell::new(&row.kernel)),
     ];
     app.ui.listing(args.output, &rows, columns)
+}
+
+pub(super) fn volumes(app: &App, project: &Project, args: &VolumesArgs) -> Result<(), Failure> {
+    let machines = machines::existing(app);
+    let services = &args.services.services;
+    let mut list = volumes::list(&machines, &project.name, project.definition.as_ref())?;
+    if !services.is_empty() {
+        let members = project.members(&machines, services)?;
+        let mounts = || members.iter().flat_map(|it| &it.machine.spec.volumes);
+        list.retain(|volume| mounts().any(|it| it.name.as_ref() == Some(&volume.name)));
+    }
+    if args.quiet {
+        return list.iter().try_for_each(|volume| app.ui.line(&volume.name));
+    }
+    ls::show(app, &machines, list, args.output, ls::SHORT)
 }

@@ -118,6 +118,7 @@ enum Command {
     #[command(visible_alias = "log")]
     Logs(logs::Args),
     Images(list::ImagesArgs),
+    Volumes(list::VolumesArgs),
     #[command(visible_alias = "convert")]
     Config(config::Args),
     Port(forward::PortArgs),
@@ -157,6 +158,7 @@ impl Command {
             Self::Logs(args) => &args.files,
             Self::Watch(args) => &args.services.files,
             Self::Images(args) => &args.services.files,
+            Self::Volumes(args) => &args.services.files,
             Self::Top(args) => &args.services.files,
             Self::Stats(args) => &args.services.files,
             Self::Events(args) => &args.services.files,
@@ -213,6 +215,7 @@ fn run_command(app: &App, args: Args) -> Result<(), Failure> {
         Command::Scale(args) => up::scale_services(app, open()?, &args),
         Command::Watch(args) => watch::exec(app, &open()?, &args),
         Command::Images(args) => list::images(app, &project()?, &args),
+        Command::Volumes(args) => list::volumes(app, &project()?, &args),
         Command::Config(args) => config::exec(app, &options, &args),
         Command::Port(args) => forward::port(app, &project()?, &args),
         Command::Top(args) => forward::top(app, &project()?, &args),

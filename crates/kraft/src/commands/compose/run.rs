@@ -193,7 +193,7 @@ pub(super) fn exec(app: &App, definition: &Definition, args: &Args) -> Result<()
     let started = machines.start_unless(&machine.id, || interrupt.is_cancelled());
     let watch = started.inspect_err(|_| {
         // The failed start is what is reported.
-        let _ = machines.remove(&machine.id, true);
+        let _ = machines.remove_with_volumes(&machine.id, true);
     })?;
     if args.detach {
         return app.ui.line(&machine.name);

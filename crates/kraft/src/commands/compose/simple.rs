@@ -83,6 +83,10 @@ pub(super) struct RemoveArgs {
     #[arg(short, long)]
     stop: bool,
 
+    /// Remove the anonymous volumes of the machines, too
+    #[arg(short, long)]
+    volumes: bool,
+
     /// Accepted for compatibility with Docker: nothing is asked
     #[arg(short, long)]
     force: bool,
@@ -231,6 +235,9 @@ pub(super) fn remove(app: &App, project: &Project, args: &RemoveArgs) -> Result<
             return Ok(Done::Nothing);
         }
         flow::remove(machines, &member.machine, None)?;
+        if args.volumes {
+            machines.remove_anonymous_volumes(&member.machine.spec.volumes, None)?;
+        }
         Ok(Done::Something)
     })
 }

@@ -1,6 +1,7 @@
 //! `kraft compose up`, `down`, `create`, `build`, `pull` and `push`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kraft_core::compose::Service;
@@ -10,15 +11,15 @@ use kraft_engine::compose;
 use kraft_engine::compose::definition::Definition;
 use kraft_engine::compose::images::ImageOptions;
 use kraft_engine::compose::plan::Recreate;
-use kraft_engine::compose::state::Member;
+use kraft_engine::compose::state::{self, Member};
 use kraft_engine::compose::up::{self as flow, AbortOptions, CreateOptions, DownOptions};
 use kraft_engine::follow::{self, Console, Stopped};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
 use kraft_engine::obtain::Pull;
-use kraft_machine::{LogsOptions, Machines};
+use kraft_machine::{Id, LogsOptions, Machines};
 
-use super::{Project, Services, logs};
+use super::{Project, Services, logs, watch};
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::tally::Tally;
@@ -30,8 +31,12 @@ use crate::failure::{Failure, Kind};
 #[group(skip)]
 struct CreationArgs {
     /// Build services again before they are started
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_build")]
     build: bool,
+
+    /// Build no service: images that are missing are pulled
+    #[arg(long)]
+    no_build: bool,
 
     /// Create machines again even if nothing has changed
     #[arg(long, conflicts_with = "no_recreate")]
@@ -44,6 +49,10 @@ struct CreationArgs {
     /// Remove machines of services that the file does not have
     #[arg(long)]
     remove_orphans: bool,
+
+    /// Give machines that are created again new anonymous volumes, instead of those that they had
+    #[arg(short = 'V', long)]
+    renew_anon_volumes: bool,
 
     /// Set when to pull images, instead of the policy of the file
     #[arg(long, value_name = "WHEN", value_parser = choices::PULL)]
@@ -73,10 +82,12 @@ impl CreationArgs {
                 (false, false) => Recreate::Changed,
             },
             remove_orphans: self.remove_orphans,
+            renew_volumes: self.renew_anon_volumes,
             images: ImageOptions {
                 building: self.dockerfile.options(),
                 pull: self.pull,
                 build: self.build,
+                no_build: self.no_build,
             },
         }
     }
@@ -133,9 +144,17 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["detach", "abort_on_container_exit"])]
     abort_on_container_failure: bool,
 
+    /// Print the consoles of this service only
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    attach: Vec<String>,
+
     /// Do not print the consoles of this service
     #[arg(long, value_name = "SERVICE")]
     no_attach: Vec<String>,
+
+    /// Build, restart or copy files when they change, as `watch` does
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start", "abort_on_container_exit", "abort_on_container_failure", "exit_code_from"])]
+    watch: bool,
 
     /// Exit with the status of this service's machine; implies --abort-on-container-exit
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
@@ -247,9 +266,13 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
     } else {
         definition.services(names)?
     };
-    if let Some(name) = &args.exit_code_from {
+    for name in args.exit_code_from.iter().chain(&args.attach) {
         definition.only(std::slice::from_ref(name))?;
     }
+    let watcher = args
+        .watch
+        .then(|| watch::watcher(app, &definition, &services))
+        .transpose()?;
     let members = make(app, &definition, &services, &args.creation.options())?;
     if args.no_start {
         return print(app, &members);
@@ -271,7 +294,60 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
     if !in_foreground {
         return print(app, &members);
     }
-    attach(app, &services, &members, args, &interrupt)
+    let Some(mut watcher) = watcher else {
+        return attach(app, &services, &members, args, &interrupt);
+    };
+    app.ui.info("watching the files; Ctrl-C stops the machines");
+    std::thread::scope(|scope| {
+        let (definition, interrupt) = (&definition, &interrupt);
+        let known: Vec<Id> = members.iter().map(|it| it.machine.id).collect();
+        let watching = scope.spawn(move || {
+            let known = Mutex::new(known);
+            watch::until_interrupted(app, definition, &mut watcher, interrupt, &|members| {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                for member in members {
+                    if !known.contains(&member.machine.id) {
+                        known.push(member.machine.id);
+                        let member = member.clone();
+                        scope.spawn(move || follow_one(app, &member, args, interrupt));
+                    }
+                }
+            })
+        });
+        let attached = attach(app, &services, &members, args, interrupt);
+        if attached.is_err() {
+            interrupt.cancel();
+        }
+        let watched = watching.join().unwrap_or(Ok(()));
+        // Those that were created again.
+        let machines = machines::existing(app);
+        for member in state::members(&machines, &definition.project)? {
+            let _ = flow::stop(&machines, &member.machine, args.timeout);
+        }
+        attached.and(watched)?;
+        Err(Failure::reported(Kind::Interrupted))
+    })
+}
+
+/// Prints the console of a machine that was created again while the files are watched.
+fn follow_one(app: &App, member: &Member, args: &Args, interrupt: &Interrupt) {
+    let options = LogsOptions {
+        arrivals: args.timestamps,
+        restarts: true,
+        ..LogsOptions::default()
+    };
+    // It may have been created once more.
+    let Ok(logs) = machines::existing(app).logs(&member.machine.id, options) else {
+        return;
+    };
+    let title = logs::title(std::slice::from_ref(member), member);
+    let named = vec![(title.as_str(), logs)];
+    let consoles = follow::consoles(named, !args.no_log_prefix, app.ui.colour());
+    let consoles = consoles.into_iter();
+    let consoles = consoles.map(|console| console.timestamps(args.timestamps));
+    if let Err(error) = follow::follow(app, &mut app.ui.output(), consoles.collect(), interrupt) {
+        app.failure(&error.into());
+    }
 }
 
 /// Creates the machines of services while the project is held.
@@ -307,6 +383,9 @@ fn attach(
         .filter(|member| {
             let mut all = services.iter();
             let service = all.find(|service| service.name == member.service);
+            if !args.attach.is_empty() {
+                return args.attach.contains(&member.service);
+            }
             let is_wanted = !args.no_attach.contains(&member.service);
             is_wanted && service.is_none_or(|service| service.attach)
         })
@@ -470,7 +549,7 @@ pub(super) fn build(app: &App, definition: &Definition, args: &BuildArgs) -> Res
     let options = ImageOptions {
         building: args.dockerfile.options(),
         build: true,
-        pull: None,
+        ..ImageOptions::default()
     };
     let services = definition.only(&args.services.services)?;
     for service in services.iter().filter(|service| service.build.is_some()) {

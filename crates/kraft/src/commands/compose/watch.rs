@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use kraft_core::compose::WatchAction;
+use kraft_core::compose::{Service, WatchAction};
 use kraft_engine::compose::definition::Definition;
 use kraft_engine::compose::images::ImageOptions;
 use kraft_engine::compose::state::{self, Member};
 use kraft_engine::compose::up::{self as flow, CreateOptions};
 use kraft_engine::compose::watch::{Change, Watcher};
 use kraft_engine::copy;
+use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
 use kraft_machine::Machines;
 use kraft_sys::process::wait_readable;
@@ -36,11 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn exec(app: &App, definition: &Definition, args: &Args) -> Result<(), Failure> {
     let names = &args.services.services;
-    let mut watcher = Watcher::new(app, definition, &definition.only(names)?)?;
-    if watcher.is_empty() {
-        let why = "no service has rules in `develop.watch`";
-        return Err(Failure::new(Kind::Failed, why).hint("see docs/compose.md"));
-    }
+    let mut watcher = watcher(app, definition, &definition.only(names)?)?;
     let interrupt = app.interrupt.listen();
     if !args.no_up {
         let services = definition.services(names)?;
@@ -54,25 +51,53 @@ pub(super) fn exec(app: &App, definition: &Definition, args: &Args) -> Result<()
     }
     app.ui
         .info("watching the files; Ctrl-C ends this, and the machines continue");
+    until_interrupted(app, definition, &mut watcher, &interrupt, &|_| {})?;
+    Err(Failure::reported(Kind::Interrupted))
+}
+
+/// Returns what watches the files of services.
+pub(super) fn watcher(
+    app: &App,
+    definition: &Definition,
+    services: &[&Service],
+) -> Result<Watcher, Failure> {
+    let watcher = Watcher::new(app, definition, services)?;
+    if watcher.is_empty() {
+        let why = "no service has rules in `develop.watch`";
+        return Err(Failure::new(Kind::Failed, why).hint("see docs/compose.md"));
+    }
+    Ok(watcher)
+}
+
+/// Does what the rules say until the user interrupts; `created` gets the machines of a service that may
+/// have been created again.
+pub(super) fn until_interrupted(
+    app: &App,
+    definition: &Definition,
+    watcher: &mut Watcher,
+    interrupt: &Interrupt,
+    created: &dyn Fn(&[Member]),
+) -> Result<(), Failure> {
     loop {
         let stop = interrupt.stop();
         let files: Vec<_> = stop.cancelled.into_iter().collect();
         wait_readable(&files, Some(Instant::now() + TURN))
             .map_err(|error| Failure::new(Kind::Failed, error))?;
         if interrupt.is_cancelled() {
-            return Err(Failure::reported(Kind::Interrupted));
+            return Ok(());
         }
         for change in watcher.changes() {
-            // The next change may be the correction.
-            if let Err(failure) = follow(app, definition, &change) {
-                app.failure(&failure.of_compose());
+            match follow(app, definition, &change) {
+                Ok(members) => created(&members),
+                // The next change may be the correction.
+                Err(failure) => app.failure(&failure.of_compose()),
             }
         }
     }
 }
 
-/// Does what a rule says about changed files.
-fn follow(app: &App, definition: &Definition, change: &Change) -> Result<(), Failure> {
+/// Does what a rule says about changed files. Returns the machines if they may be other ones now.
+fn follow(app: &App, definition: &Definition, change: &Change) -> Result<Vec<Member>, Failure> {
     let service = &change.service;
     let what = change.files.first().filter(|name| !name.is_empty());
     let what = what.map_or_else(|| change.root.display().to_string(), Clone::clone);
@@ -96,6 +121,7 @@ fn follow(app: &App, definition: &Definition, change: &Change) -> Result<(), Fai
             let _held = flow::hold(app, &definition.project)?;
             let members = flow::create(app, definition, &services, &options)?;
             flow::start(app, &services, &members)?;
+            return Ok(members);
         }
         WatchAction::Restart => restart(app, &machines, &members()?)?,
         WatchAction::Sync => sync(app, &members()?, change)?,
@@ -105,7 +131,7 @@ fn follow(app: &App, definition: &Definition, change: &Change) -> Result<(), Fai
             restart(app, &machines, &members)?;
         }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn restart(app: &App, machines: &Machines, members: &[Member]) -> Result<(), Failure> {

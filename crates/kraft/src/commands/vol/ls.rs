@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 /// The state of a volume, named as in KraftKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) enum State {
+pub(crate) enum State {
     /// No machine mounts it.
     Pending,
     /// A machine mounts it.
@@ -64,7 +64,7 @@ impl State {
 
 /// One row; these are the fields of `-o json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) driver: String,
@@ -110,14 +110,25 @@ impl Row {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
-    let mut users = machines.volume_users()?;
     let volumes = machines.volumes().list().map_err(Failure::from)?;
+    let columns = if args.long { LONG } else { SHORT };
+    show(app, &machines, volumes, args.output, columns)
+}
+
+/// Prints volumes.
+pub(crate) fn show(
+    app: &App,
+    machines: &Machines,
+    volumes: Vec<VolumeRecord>,
+    format: Format,
+    columns: &[Column<Row>],
+) -> Result<(), Failure> {
+    let mut users = machines.volume_users()?;
     let rows: Vec<Row> = volumes
         .into_iter()
-        .map(|volume| Row::with_users(&machines, volume, &mut users))
+        .map(|volume| Row::with_users(machines, volume, &mut users))
         .collect::<Result<_, _>>()?;
-    let columns = if args.long { LONG } else { SHORT };
-    app.ui.listing(args.output, &rows, columns)
+    app.ui.listing(format, &rows, columns)
 }
 
 const DRIVER: Column<Row> = Column::new("DRIVER", |row| Cell::new(&row.driver));
@@ -129,5 +140,5 @@ const STATUS: Column<Row> = Column::new("STATUS", |row| {
 const MACHINES: Column<Row> = Column::new("MACHINES", |row| Cell::new(row.machines.join(", ")));
 const SOURCE: Column<Row> = Column::new("SOURCE", |row| Cell::new(row.source.to_string_lossy()));
 
-const SHORT: &[Column<Row>] = &[DRIVER, NAME, STATUS, MACHINES, SOURCE];
+pub(crate) const SHORT: &[Column<Row>] = &[DRIVER, NAME, STATUS, MACHINES, SOURCE];
 const LONG: &[Column<Row>] = &[DRIVER, NAME, ID, STATUS, MACHINES, SOURCE];

@@ -2,7 +2,7 @@
 
 mod create;
 mod inspect;
-mod ls;
+pub(crate) mod ls;
 mod prune;
 mod remove;
 
