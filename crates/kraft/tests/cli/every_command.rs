@@ -138,6 +138,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("compose ls", 0, "CONFIG FILES"),
     ("compose logs", 0, ""),
     ("compose images", 0, "MACHINE  SERVICE"),
+    ("compose volumes", 0, "DRIVER  VOLUME NAME"),
     ("compose config", 0, "image: nginx"),
     ("compose port web 80", 3, "the service `web` has no machine"),
     ("compose top", 0, ""),

@@ -446,6 +446,7 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "compose images --file",
+        "compose volumes --file",
         &["compose", "images", "--file", "absent.yaml"],
         "absent.yaml",
     ),

@@ -50,7 +50,13 @@ pub(super) fn boot(vmm: &Vmm<'_>, launch: &Launch<'_>, deadline: Instant) -> Res
         None => requests(launch),
     };
     for request in requests {
-        api.send(&request).map_err(|error| failed(error, vmm))?;
+        match (api.send(&request), &request) {
+            (Ok(()), _) => {}
+            // The guest ran, and has powered off before there was an answer.
+            (Err(ApiError::Closed | ApiError::Io(_)), Request::Action(_))
+                if exits(vmm.process) && !ending::failed(vmm.dir) => {}
+            (Err(error), _) => return Err(failed(error, vmm)),
+        }
     }
     if launch.saved.is_some() {
         return Ok(events::append(vmm.dir, Event::Ready)?);
