@@ -180,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
         std::fs::create_dir(&root).unwrap();
-        std::fs::write(&outside, "secret").unwrap();
+        crate::fs::replace_file(&outside, b"secret").unwrap();
         symlink(&outside, root.join("file")).unwrap();
         symlink(dir.path(), root.join("up")).unwrap();
         let place = |path: &str| Place::below(&root, "".as_ref(), true)?.child(path.as_ref());

@@ -446,8 +446,12 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "compose images --file",
-        "compose volumes --file",
         &["compose", "images", "--file", "absent.yaml"],
+        "absent.yaml",
+    ),
+    (
+        "compose volumes --file",
+        &["compose", "volumes", "--file", "absent.yaml"],
         "absent.yaml",
     ),
     (

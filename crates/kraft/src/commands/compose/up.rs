@@ -301,7 +301,7 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
     std::thread::scope(|scope| {
         let (definition, interrupt) = (&definition, &interrupt);
         let known: Vec<Id> = members.iter().map(|it| it.machine.id).collect();
-        let watching = scope.spawn(move || {
+        let following = scope.spawn(move || {
             let known = Mutex::new(known);
             watch::until_interrupted(app, definition, &mut watcher, interrupt, &|members| {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -318,13 +318,13 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
         if attached.is_err() {
             interrupt.cancel();
         }
-        let watched = watching.join().unwrap_or(Ok(()));
+        let followed = following.join().unwrap_or(Ok(()));
         // Those that were created again.
         let machines = machines::existing(app);
         for member in state::members(&machines, &definition.project)? {
             let _ = flow::stop(&machines, &member.machine, args.timeout);
         }
-        attached.and(watched)?;
+        attached.and(followed)?;
         Err(Failure::reported(Kind::Interrupted))
     })
 }
