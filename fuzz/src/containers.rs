@@ -15,8 +15,25 @@ use kraft_runu::decide::{Found, Limits, SourceKind, decide};
 
 /// The options of QEMU that a machine without networks has, and no others.
 const OPTIONS: [&str; 20] = [
-    "-name", "-no-user-config", "-nodefaults", "-no-reboot", "-S", "-display", "-sandbox", "-machine",
-    "-cpu", "-device", "-m", "-smp", "-rtc", "-chardev", "-serial", "-mon", "-fsdev", "-bios", "-kernel",
+    "-name",
+    "-no-user-config",
+    "-nodefaults",
+    "-no-reboot",
+    "-S",
+    "-display",
+    "-sandbox",
+    "-machine",
+    "-cpu",
+    "-device",
+    "-m",
+    "-smp",
+    "-rtc",
+    "-chardev",
+    "-serial",
+    "-mon",
+    "-fsdev",
+    "-bios",
+    "-kernel",
     "-initrd",
 ];
 
@@ -75,7 +92,9 @@ fn check(config: &Config, found: &Found) {
     assert!(spec.volumes.iter().all(|volume| given(&volume.source)));
     assert!(decision.files.iter().all(|file| given(&file.source)));
     let line = CommandLine::of(spec).expect("a planned machine has a line");
-    let driver = drivers.get(spec.platform).expect("a planned machine has a driver");
+    let driver = drivers
+        .get(spec.platform)
+        .expect("a planned machine has a driver");
     let program = ["qemu".to_owned()];
     let line = line.render();
     let argv = driver.command_line(&Launch {
@@ -93,7 +112,10 @@ fn check(config: &Config, found: &Found) {
     let options: BTreeSet<&str> = OPTIONS.into_iter().chain(["-append"]).collect();
     // Every option but for the switches has one value.
     let switches = ["-no-user-config", "-nodefaults", "-no-reboot", "-S"];
-    let mut words = argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut words = argv
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned());
     while let Some(option) = words.next() {
         assert!(options.contains(option.as_str()), "{option}");
         if !switches.contains(&option.as_str()) {
