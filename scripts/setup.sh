@@ -42,6 +42,7 @@ test | git                   | git                     | for the repositories th
 test | wget                  | wget                    | to fetch sources that a library downloads
 test | procps                | pgrep                   | to find processes of an interrupted build
 test | python3               | python3                 | to create archives that no archiver creates
+test | python3-venv           | /usr/share/doc/python3-venv | to install the SDK of Unikraft Cloud for its tests
 test | busybox-static        | /bin/busybox            | the user land of the Linux guest
 test | strace                | strace                  | to trace the system calls of kraft
 test | tmux                  | tmux                    | to read the screen of a terminal

@@ -42,6 +42,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::AnswerError;
+use crate::request::Id;
 use crate::{Error, ErrorKind};
 
 /// Response with one item per requested or created resource.
@@ -53,6 +54,10 @@ pub struct Answer<T> {
     pub message: Option<String>,
     /// Response body, unmodified.
     pub raw: String,
+    /// Warnings of the platform, such as about deprecated fields.
+    pub warnings: Vec<String>,
+    /// UUID and name of each item; empty if it has none.
+    ids: Vec<(String, String)>,
     /// The operation, phrased to follow "cannot" in an error message.
     doing: String,
     failed: bool,
@@ -87,20 +92,38 @@ struct Envelope {
     data: Option<Map<String, Value>>,
     #[serde(default)]
     errors: Vec<Refusal>,
+    #[serde(default)]
+    warnings: Vec<Value>,
+    /// The data itself, of the build service: it has no envelope.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 impl<T: DeserializeOwned> Answer<T> {
     /// Parses a response body. `doing` is the operation, for error messages.
     pub(crate) fn read(raw: String, doing: &str) -> Result<Self, AnswerError> {
-        let value = serde_json::from_str(&raw)?;
+        let value = serde_json::from_str(if raw.is_empty() { "{}" } else { &raw })?;
         let envelope = Envelope::deserialize(without_nulls(value))?;
         let status = envelope.status.as_deref().unwrap_or_default();
         let failed = matches!(status, "error" | "failure");
         let mut items = Vec::new();
-        for value in collection(envelope.data.unwrap_or_default()) {
+        let mut ids = Vec::new();
+        let data = envelope.data.unwrap_or_else(|| {
+            let mut build = envelope.more;
+            if build.contains_key("id") {
+                build.insert("status".to_owned(), Value::from(status));
+            } else {
+                build.retain(|name, _| name == "builds");
+            }
+            build
+        });
+        for value in collection(data) {
             if let Some(name) = unprintable(&value) {
                 return Err(AnswerError::Name(name.chars().take(80).collect()));
             }
+            let value = lifted(value);
+            let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+            ids.push((text("uuid").to_owned(), text("name").to_owned()));
             let status = value.get("status").and_then(Value::as_str);
             let bad = matches!(status, Some("error" | "failure"))
                 || value
@@ -115,15 +138,34 @@ impl<T: DeserializeOwned> Answer<T> {
         }
         if items.is_empty() {
             items.extend(envelope.errors.into_iter().map(Item::Failed));
+            ids.resize(items.len(), Default::default());
         }
+        let warnings = envelope.warnings.iter().filter_map(|warning| {
+            let text = warning
+                .as_str()
+                .or_else(|| warning.get("message")?.as_str())?;
+            Some(sanitized(text))
+        });
         Ok(Self {
             items,
+            warnings: warnings.collect(),
+            ids,
             message: envelope.message,
             raw,
             doing: doing.to_owned(),
             failed,
         })
     }
+}
+
+/// Returns an item with the members of its `policy`, in which policies are wrapped since 2026.
+fn lifted(mut item: Value) -> Value {
+    if let Some(own) = item.as_object_mut()
+        && let Some(Value::Object(policy)) = own.remove("policy")
+    {
+        own.extend(policy);
+    }
+    item
 }
 
 /// Removes members that are `null`: some servers send `null` where others omit the member.
@@ -150,20 +192,125 @@ fn unprintable(item: &Value) -> Option<&str> {
         .find(|name| name.contains(char::is_control))
 }
 
-/// Returns the items of `data`: those of its only list, or `data` itself if it is a single resource
-/// (as in the cloud description of a created instance).
+/// Returns the items of `data`: those of its list, or `data` itself if it is a single resource (as
+/// in the description of a created instance) or has no list (as in the control plane).
 fn collection(data: Map<String, Value>) -> Vec<Value> {
     if data.contains_key("uuid") {
         return vec![Value::Object(data)];
     }
-    let list = data.into_iter().find_map(|(_, value)| match value {
-        Value::Array(items) => Some(items),
-        _ => None,
-    });
-    list.unwrap_or_default()
+    match data.values().position(Value::is_array) {
+        Some(at) => match data.into_iter().nth(at) {
+            Some((_, Value::Array(items))) => items,
+            _ => Vec::new(),
+        },
+        None if data.is_empty() => Vec::new(),
+        None => vec![Value::Object(data)],
+    }
 }
 
 impl<T> Answer<T> {
+    /// Fails if the answer is about a resource that was not requested, and adds an error for each
+    /// requested one that it leaves out.
+    ///
+    /// A server that ignores the identifiers of a request answers with everything, or with
+    /// anything. Items without an identifier are accepted if `in_path`: their identifier was in the
+    /// path of the request.
+    pub(crate) fn check(&mut self, asked: &[Id], in_path: bool) -> Result<(), String> {
+        let is = |(uuid, name): &(String, String), id: &Id| match id {
+            Id::Uuid(asked) => asked.eq_ignore_ascii_case(uuid),
+            Id::Name(asked) => asked == name,
+        };
+        for (item, id) in self.items.iter().zip(&self.ids) {
+            let (uuid, name) = id;
+            let nameless = uuid.is_empty() && name.is_empty();
+            let right = match item {
+                Item::Failed(_) if nameless => true,
+                _ if nameless => in_path,
+                _ => asked.iter().any(|asked| is(id, asked)),
+            };
+            if !right {
+                return Err(match (name.as_str(), uuid.as_str()) {
+                    ("", "") => "a resource without a name".to_owned(),
+                    ("", uuid) => format!("`{uuid}`"),
+                    (name, _) => format!("`{name}`"),
+                });
+            }
+        }
+        if self.items.len() >= asked.len() || self.failed {
+            return Ok(());
+        }
+        for id in asked {
+            if !self.ids.iter().any(|known| is(known, id)) {
+                self.refuse(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the error for a resource that does not exist.
+    pub(crate) fn refuse(&mut self, id: &Id) {
+        let (uuid, name) = match id {
+            Id::Uuid(uuid) => (Some(uuid.clone()), None),
+            Id::Name(name) => (None, Some(name.clone())),
+        };
+        self.ids.push((
+            uuid.clone().unwrap_or_default(),
+            name.clone().unwrap_or_default(),
+        ));
+        self.items.push(Item::Failed(Refusal {
+            uuid,
+            name,
+            message: Some(format!("`{}` does not exist on the platform", id.as_str())),
+            error: Some(8),
+        }));
+    }
+
+    /// Returns the UUID of each item; empty if it has none.
+    pub(crate) fn uuids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(|(uuid, _)| uuid.as_str())
+    }
+
+    /// Keeps the items at some positions, here and in `raw`.
+    pub(crate) fn keep(&mut self, wanted: &[bool]) {
+        let mut at = wanted.iter();
+        self.items.retain(|_| at.next().copied().unwrap_or(true));
+        let mut at = wanted.iter();
+        self.ids.retain(|_| at.next().copied().unwrap_or(true));
+        edit(&mut self.raw, |list| {
+            let mut at = wanted.iter();
+            list.retain(|_| at.next().copied().unwrap_or(true));
+        });
+    }
+
+    /// Appends the items of another answer, here and in `raw`.
+    pub fn append(&mut self, mut other: Self) {
+        let mut more = Vec::new();
+        edit(&mut other.raw, |list| more.append(list));
+        edit(&mut self.raw, |list| list.append(&mut more));
+        self.items.append(&mut other.items);
+        self.ids.append(&mut other.ids);
+        for warning in other.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        self.failed |= other.failed;
+        self.message = self.message.take().or(other.message);
+    }
+
+    /// Creates an answer without items.
+    pub(crate) fn empty(doing: &str) -> Self {
+        Self {
+            items: Vec::new(),
+            message: None,
+            raw: r#"{"status":"success","data":{"items":[]}}"#.to_owned(),
+            warnings: Vec::new(),
+            ids: Vec::new(),
+            doing: doing.to_owned(),
+            failed: false,
+        }
+    }
+
     /// Keeps the resources that match a predicate. Failed items are kept, and `raw` is unchanged.
     pub fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
         self.items.retain(|item| match item {
@@ -241,6 +388,25 @@ impl<T> Answer<T> {
                 code: Some(8),
             })
         })
+    }
+}
+
+impl<T> Default for Answer<T> {
+    fn default() -> Self {
+        Self::empty("do nothing")
+    }
+}
+
+/// Changes the list of items in the text of a response.
+fn edit(raw: &mut String, change: impl FnOnce(&mut Vec<Value>)) {
+    let Ok(mut value) = serde_json::from_str::<Value>(raw) else {
+        return;
+    };
+    let data = value.get_mut("data").and_then(Value::as_object_mut);
+    let list = data.and_then(|data| data.values_mut().find_map(Value::as_array_mut));
+    if let Some(list) = list {
+        change(list);
+        *raw = value.to_string();
     }
 }
 

@@ -23,7 +23,12 @@ pub struct Metro {
     pub location: &'static str,
 }
 
-/// Public metros. The platform's API has no call that lists them.
+/// Control plane of the public platform.
+pub const CONTROL_PLANE: &str = "https://controlplane.unikraft.cloud/v1";
+/// Build service of the public platform.
+pub const BUILDS: &str = "https://build.unikraft.cloud/v1";
+
+/// Public metros, where the control plane cannot be asked.
 pub const METROS: &[Metro] = &[
     Metro {
         code: "fra0",
@@ -125,6 +130,13 @@ impl Endpoint {
             base,
             metro: metro.to_owned(),
         })
+    }
+
+    /// Sets the name of the metro, where the platform gave its URL.
+    #[must_use]
+    pub fn named(mut self, metro: &str) -> Self {
+        metro.clone_into(&mut self.metro);
+        self
     }
 
     /// Returns the metro as given: its code or URL.

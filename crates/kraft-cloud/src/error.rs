@@ -83,6 +83,8 @@ pub enum Error {
         host: String,
         /// HTTP status code.
         status: u16,
+        /// Error code of the platform, if there is one.
+        code: Option<u16>,
         /// The operation, phrased to follow "cannot".
         doing: String,
         /// Message of the platform with a leading `: `, or empty.
@@ -97,6 +99,16 @@ pub enum Error {
         doing: String,
         /// The cause.
         source: AnswerError,
+    },
+    /// The response is about another resource than the requested one. Nothing of it is used.
+    #[error("`{host}` answers with {what} to {doing}: it ignores a part of the request")]
+    Mistaken {
+        /// Host of the metro.
+        host: String,
+        /// The operation, phrased to follow "cannot".
+        doing: String,
+        /// The resource that the response is about, and the requested ones.
+        what: String,
     },
     /// The platform rejected the operation, for one resource or for the whole request.
     #[error("cannot {doing}: {message}")]
@@ -168,9 +180,14 @@ impl Error {
             | Self::Nonsense { .. }
             | Self::Busy { .. } => ErrorKind::Network,
             Self::Unauthorized { .. } | Self::Redirect { .. } => ErrorKind::Auth,
-            Self::Refused { code: Some(8), .. } => ErrorKind::NotFound,
+            Self::Refused { code: Some(8), .. } | Self::Status { code: Some(8), .. } => {
+                ErrorKind::NotFound
+            }
             Self::Status { status, .. } if *status >= 500 || *status == 429 => ErrorKind::Network,
-            Self::Client { .. } | Self::Status { .. } | Self::Refused { .. } => ErrorKind::Failed,
+            Self::Client { .. }
+            | Self::Mistaken { .. }
+            | Self::Status { .. }
+            | Self::Refused { .. } => ErrorKind::Failed,
         }
     }
 
@@ -188,11 +205,23 @@ impl Error {
         vec![hint.to_owned()]
     }
 
+    /// Returns whether the platform may know an older form of the request: it does not know this
+    /// one, and nothing has happened.
+    pub(crate) fn is_unknown_form(&self) -> bool {
+        match self {
+            Self::Status { status, code, .. } => {
+                matches!(status, 400 | 404 | 405) && *code != Some(8)
+            }
+            Self::Mistaken { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Returns whether a request that changes something may have taken effect despite the error.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable { sent, .. } => *sent,
-            Self::Nonsense { .. } => true,
+            Self::Nonsense { .. } | Self::Mistaken { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             _ => false,
         }

@@ -33,6 +33,7 @@ mod error;
 pub mod harbor;
 pub mod health;
 pub mod import;
+mod pages;
 pub mod probe;
 pub mod request;
 pub mod resources;

@@ -1,4 +1,4 @@
-//! Token of an account: `base64(USER:SECRET)`, sent as a bearer token.
+//! Token of an account: `base64(USER:SECRET)`, or an opaque text, sent as a bearer token.
 //!
 //! ```
 //! use kraft_cloud::token::Token;
@@ -22,15 +22,17 @@ const LONGEST: usize = 8 << 10;
 /// Token that authenticates an account. The secret is never shown: `Debug` prints the account only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
+    /// Empty if the token is opaque.
     user: String,
+    /// The opaque token, if there is no user.
     secret: String,
 }
 
 /// Error from parsing a token. It does not contain the input, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The input is not base64.
-    #[error("the token is not base64")]
+    /// The input has characters that no token has.
+    #[error("the token has characters that a token cannot have")]
     Encoding,
     /// The decoded input is not `USER:SECRET`, or the input is too long.
     #[error("the token is not `USER:SECRET` in base64")]
@@ -44,12 +46,25 @@ impl Token {
         if text.len() > LONGEST {
             return Err(TokenError::Shape);
         }
-        let bytes = STANDARD.decode(text).map_err(|_| TokenError::Encoding)?;
-        let pair = String::from_utf8(bytes).map_err(|_| TokenError::Shape)?;
-        match pair.split_once(':') {
-            Some((user, secret)) => Self::of(user, secret),
-            None => Err(TokenError::Shape),
+        let pair = STANDARD.decode(text).ok();
+        let pair = pair.and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some((user, secret)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+            return Self::of(user, secret);
         }
+        // The characters of bearer tokens: RFC 6750, section 2.1.
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_known) {
+            return Err(TokenError::Encoding);
+        }
+        Ok(Self {
+            user: String::new(),
+            secret: text.to_owned(),
+        })
+    }
+
+    /// Returns whether the token does not name its account, which only the control plane knows.
+    pub fn is_opaque(&self) -> bool {
+        self.user.is_empty()
     }
 
     /// Creates a token from its user and its secret, as a saved login stores them.
@@ -83,8 +98,15 @@ impl Token {
 
     /// Returns the value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> String {
-        let pair = format!("{}:{}", self.user, self.secret);
-        format!("Bearer {}", STANDARD.encode(pair))
+        format!("Bearer {}", self.text())
+    }
+
+    /// Returns the token in the form that the platform issued: a secret.
+    pub fn text(&self) -> String {
+        if self.is_opaque() {
+            return self.secret.clone();
+        }
+        STANDARD.encode(format!("{}:{}", self.user, self.secret))
     }
 }
 
@@ -111,7 +133,11 @@ mod tests {
     #[test]
     fn what_is_no_token_is_refused_without_being_repeated() {
         assert_eq!(Token::parse("hush!"), Err(TokenError::Encoding));
-        for pair in ["user", "a:b:c", ":b", "a:", "a:b\n"] {
+        let opaque = Token::parse("v2.local_abc-123").unwrap();
+        assert_eq!(opaque.bearer(), "Bearer v2.local_abc-123");
+        assert!(opaque.is_opaque() && opaque.account().is_empty());
+        assert_eq!(format!("{opaque:?}"), "Token()");
+        for pair in ["a:b:c", ":b", "a:", "a:b\n"] {
             let text = STANDARD.encode(pair);
             assert_eq!(Token::parse(&text), Err(TokenError::Shape), "{pair}");
         }

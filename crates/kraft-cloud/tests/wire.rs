@@ -93,7 +93,7 @@ async fn a_get_carries_its_ids_and_the_bearer() {
     assert_eq!(found.name, "web");
     let seen = seen.lock().unwrap();
     assert!(
-        seen[0].starts_with("GET /v1/instances HTTP/1.1"),
+        seen[0].starts_with("GET /v1/instances?name=web&details=true&count=1 HTTP/1.1"),
         "{}",
         seen[0]
     );
@@ -102,7 +102,33 @@ async fn a_get_carries_its_ids_and_the_bearer() {
         "{}",
         seen[0]
     );
-    assert!(seen[0].ends_with(r#"[{"name":"web"}]"#), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn an_older_platform_is_asked_in_its_form_and_remembered() {
+    let unknown = || http("400 No", "", r#"{"message":"unknown parameter"}"#);
+    let (base, seen) = serve(vec![unknown(), instance("web"), instance("web")]);
+    let client = client(&base);
+    let request = instances::get(&[Id::new("web")]);
+    for _ in 0..2 {
+        client.send(&request).await.unwrap().one().unwrap();
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    for text in &seen[1..] {
+        assert!(text.ends_with(r#"[{"name":"web"}]"#), "{text}");
+    }
+    assert_eq!(client.speaks_today(), Some(false));
+}
+
+#[tokio::test]
+async fn an_answer_about_another_one_is_an_error() {
+    let (base, _) = serve(vec![instance("other"), instance("other")]);
+    let request = instances::get(&[Id::new("web")]);
+    let error = client(&base).send(&request).await.unwrap_err();
+    assert!(matches!(error, Error::Mistaken { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("`other` instead of `web`"), "{said}");
 }
 
 #[tokio::test]

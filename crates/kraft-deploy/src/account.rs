@@ -31,6 +31,7 @@ use kraft_engine::context::Context;
 use kraft_engine::network::{self, Network};
 
 use crate::cloud::{CloudOptions, first_set};
+use crate::profiles;
 
 /// The variables that hold the token, in order of precedence.
 const TOKENS: &[&str] = &[
@@ -56,8 +57,11 @@ pub enum Error {
     #[error(transparent)]
     Login(TokenError),
     /// There is neither a token nor a login.
-    #[error("no token is set: set `UKC_TOKEN`, or log in with `kraft login {INDEX}`")]
+    #[error("no token is set: log in with `kraft cloud login`, or set `UKC_TOKEN`")]
     Missing,
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] profiles::Error),
     /// The registry is not a host.
     #[error(transparent)]
     Registry(#[from] ReferenceError),
@@ -70,6 +74,8 @@ pub struct Account {
     pub token: Token,
     /// The host of the registry.
     pub registry: String,
+    /// The name of the account of an opaque token.
+    pub account: Option<String>,
 }
 
 impl Account {
@@ -79,16 +85,22 @@ impl Account {
     ///
     /// If there is no token, or it or the registry is invalid.
     pub fn resolve(ctx: &Context, options: &CloudOptions) -> Result<Self, Error> {
+        let (token, profile) = token(ctx, options)?;
+        let profile = profile.unwrap_or_default();
         Ok(Self {
-            token: token(ctx, options)?,
-            registry: registry(ctx, options)?,
+            token,
+            registry: registry(ctx, options, profile.registry)?,
+            account: profile.account,
         })
     }
 
-    /// Returns the name of the account.
+    /// Returns the name of the account; empty if the token is opaque and the account is not known.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.token.account()
+        match &self.account {
+            Some(name) if self.token.is_opaque() => name,
+            _ => self.token.account(),
+        }
     }
 
     /// Makes a registry client that sends the token to the platform's own registry. Other
@@ -103,32 +115,52 @@ impl Account {
             .iter()
             .any(|domain| self.registry.ends_with(domain))
         {
-            let pair = (self.token.user().to_owned(), self.token.secret().to_owned());
+            let user = if self.token.is_opaque() {
+                self.name()
+            } else {
+                self.token.user()
+            };
+            let pair = (user.to_owned(), self.token.secret().to_owned());
             own.extend(BTreeMap::from([(self.registry.clone(), pair)]));
         }
         Network::with(ctx, own)
     }
 }
 
-/// Returns the token: of the options, the environment, or a login.
-fn token(ctx: &Context, options: &CloudOptions) -> Result<Token, Error> {
+/// Returns the token: of the options, a selected profile, the environment, the default profile, or
+/// a login to the registry; with the profile that it is from.
+fn token(
+    ctx: &Context,
+    options: &CloudOptions,
+) -> Result<(Token, Option<profiles::Profile>), Error> {
     if let Some(text) = &options.token {
         ctx.warn(
             "every user of this host can read the value of `--token`: set `UKC_TOKEN` instead",
         );
-        return Token::parse(text).map_err(Error::Token);
+        return Ok((Token::parse(text).map_err(Error::Token)?, None));
     }
-    if let Some(text) = first_set(ctx, TOKENS) {
-        return Token::parse(&text).map_err(Error::Token);
+    let profile = profiles::selected(ctx, options)?;
+    let variable = first_set(ctx, TOKENS).filter(|_| !profiles::is_named(ctx, options));
+    if let Some(text) = variable {
+        return Ok((Token::parse(&text).map_err(Error::Token)?, None));
+    }
+    if let Some(profile) = profile {
+        let token = Token::parse(&profile.token).map_err(Error::Login)?;
+        return Ok((token, Some(profile)));
     }
     let own = network::own_credentials(ctx);
     let (user, secret) = own.get(INDEX).ok_or(Error::Missing)?;
-    Token::of(user, secret).map_err(Error::Login)
+    Ok((Token::of(user, secret).map_err(Error::Login)?, None))
 }
 
 /// Returns the host that images are pushed to.
-fn registry(ctx: &Context, options: &CloudOptions) -> Result<String, Error> {
+fn registry(
+    ctx: &Context,
+    options: &CloudOptions,
+    of_profile: Option<String>,
+) -> Result<String, Error> {
     let named = options.registry.clone().or_else(|| ctx.env.text(REGISTRY));
+    let named = named.or(of_profile);
     match named {
         Some(host) => Ok(check_host(&host)?),
         None => Ok(INDEX.to_owned()),

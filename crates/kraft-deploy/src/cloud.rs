@@ -1,5 +1,6 @@
 //! The connection to one metro: which metro, whose token, and requests that can be interrupted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kraft_cloud::answer::Answer;
@@ -7,8 +8,10 @@ use kraft_cloud::client::Client;
 use kraft_cloud::endpoint::{Endpoint, EndpointError};
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Named;
+use kraft_cloud::resources::audit::{Event as AuditEvent, Filter};
 use kraft_cloud::resources::instances::{CreateInstance, Instance};
 use kraft_cloud::token::Token;
+use kraft_core::event::{Event, Reporter};
 use kraft_engine::context::{AskError, Context, RuntimeError};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::network;
@@ -17,7 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::account::{self, Account};
 use crate::error::{Interrupted, RequestError};
-use crate::metros;
+use crate::{metros, profiles};
 
 /// The variables that name the metro, in order of precedence. The platform renamed them over time.
 const METROS: &[&str] = &[
@@ -38,13 +41,27 @@ pub struct CloudOptions {
     pub registry: Option<String>,
     /// The token; discouraged, as every user of the host can read command lines.
     pub token: Option<String>,
+    /// The profile: the name of a saved login.
+    pub profile: Option<String>,
 }
 
 impl CloudOptions {
-    /// Returns the metro of the options, else that of the environment.
-    #[must_use]
-    pub fn metro(&self, ctx: &Context) -> Option<String> {
-        self.metro.clone().or_else(|| first_set(ctx, METROS))
+    /// Returns the metro of the options, else that of the selected profile, else that of the
+    /// environment, else that of the default profile.
+    ///
+    /// # Errors
+    ///
+    /// If the profiles cannot be read, or the selected one does not exist.
+    pub fn metro(&self, ctx: &Context) -> Result<Option<String>, profiles::Error> {
+        if self.metro.is_some() {
+            return Ok(self.metro.clone());
+        }
+        let profile = profiles::selected(ctx, self)?;
+        let of_profile = profile.and_then(|profile| profile.metro);
+        if profiles::is_named(ctx, self) && of_profile.is_some() {
+            return Ok(of_profile);
+        }
+        Ok(first_set(ctx, METROS).or(of_profile))
     }
 }
 
@@ -57,6 +74,9 @@ pub enum Error {
     /// The name of the metro is invalid.
     #[error(transparent)]
     Metro(#[from] EndpointError),
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] profiles::Error),
     /// The question for the metro has no answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -87,15 +107,22 @@ pub enum Error {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct Cloud {
     runtime: Handle,
     client: Client,
     account: Account,
+    /// Takes the warnings of the platform.
+    reporter: Arc<dyn Reporter>,
     /// The token of the process.
     process: Interrupt,
     /// The same token, once interrupts are caught.
     interrupt: Option<Interrupt>,
+}
+
+impl std::fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cloud({:?})", self.client)
+    }
 }
 
 impl Cloud {
@@ -105,7 +132,7 @@ impl Cloud {
     ///
     /// If no metro or no token is selected, or one of them is invalid.
     pub fn open(ctx: &Context, options: &CloudOptions) -> Result<Self, Error> {
-        let metro = match options.metro(ctx) {
+        let metro = match options.metro(ctx)? {
             Some(metro) => metro,
             None => metros::ask(ctx)?.ok_or(Error::NoMetro)?,
         };
@@ -117,6 +144,7 @@ impl Cloud {
             runtime,
             client,
             account,
+            reporter: Arc::clone(&ctx.reporter),
             process: ctx.interrupt.clone(),
             interrupt: None,
         })
@@ -172,7 +200,57 @@ impl Cloud {
         &self,
         request: &Request<T>,
     ) -> Result<Answer<T>, RequestError> {
-        Ok(self.wait_for(self.client.send(request))??)
+        let answer = self.wait_for(self.client.send(request))??;
+        for warning in &answer.warnings {
+            let text = format!("{} warns: {warning}", self.client.endpoint().host());
+            self.reporter.report(Event::Warning(text));
+        }
+        Ok(answer)
+    }
+
+    /// Returns whether the platform speaks today's description of its API, and not that of 2024.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cloud::send`].
+    pub fn speaks_today(&self) -> Result<bool, RequestError> {
+        if self.client.speaks_today().is_none() {
+            self.send(&kraft_cloud::resources::instances::get(&[]))?;
+        }
+        Ok(self.client.speaks_today() == Some(true))
+    }
+
+    /// Subscribes to the events of the account, until `take` returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cloud::send`].
+    pub fn events(
+        &self,
+        filter: &Filter,
+        take: impl FnMut(&AuditEvent) -> bool,
+    ) -> Result<(), RequestError> {
+        Ok(self.wait_for(self.client.events(filter, take))??)
+    }
+
+    /// Sends several requests, and returns their answers as one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cloud::send`].
+    pub fn send_all<T: DeserializeOwned>(
+        &self,
+        requests: impl Iterator<Item = Request<T>>,
+    ) -> Result<Answer<T>, RequestError> {
+        let mut whole: Option<Answer<T>> = None;
+        for request in requests {
+            let answer = self.send(&request)?;
+            match &mut whole {
+                Some(whole) => whole.append(answer),
+                None => whole = Some(answer),
+            }
+        }
+        Ok(whole.unwrap_or_default())
     }
 
     /// Sends a request about one thing, and returns it.

@@ -116,7 +116,7 @@ impl<'a> Helper<'a> {
             image,
             memory_mb: Some(memory_mb),
             autostart: true,
-            wait_timeout_ms: i64::try_from(START.as_millis()).ok(),
+            wait: Some(START),
             features: vec!["delete-on-stop".to_owned()],
             service_group: Some(WantedGroup::New(NewGroup {
                 services: services.collect(),

@@ -51,7 +51,7 @@ pub enum Error {
 /// Returns the name of an image without its version.
 pub fn name(image: &Image) -> String {
     image
-        .digest
+        .reference()
         .split('@')
         .next()
         .unwrap_or_default()
@@ -68,7 +68,10 @@ pub fn versions(image: &Image) -> String {
     if !tags.is_empty() {
         return tags.join(", ");
     }
-    let digest = image.digest.rsplit_once(':').map_or("", |(_, hex)| hex);
+    let digest = image
+        .reference()
+        .rsplit_once(':')
+        .map_or("", |(_, hex)| hex);
     digest.chars().take(7).collect()
 }
 
@@ -85,7 +88,7 @@ pub fn has_account(image: &Image) -> bool {
 pub fn own(cloud: &Cloud) -> Result<Vec<String>, crate::RequestError> {
     let prefix = format!("{}/", cloud.account().name());
     let all = cloud.all(&images::list())?;
-    let own = all.into_iter().map(|image| image.digest);
+    let own = all.iter().map(|image| image.reference().to_owned());
     Ok(own.filter(|digest| digest.starts_with(&prefix)).collect())
 }
 

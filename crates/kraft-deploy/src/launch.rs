@@ -79,6 +79,22 @@ pub struct Launch {
     pub wait: Option<WaitOptions>,
 }
 
+/// Returns a name for a copy of an instance or a template; `None` for one that is given by its UUID.
+#[must_use]
+pub fn copy_of(origin: &str) -> Option<String> {
+    match Id::new(origin) {
+        Id::Uuid(_) => None,
+        Id::Name(name) => {
+            let mut copy = CreateInstance {
+                name: Some(name),
+                ..CreateInstance::default()
+            };
+            copy.rename();
+            copy.name
+        }
+    }
+}
+
 /// Launches an instance and its replicas; returns their final state.
 ///
 /// # Errors

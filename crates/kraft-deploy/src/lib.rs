@@ -40,6 +40,7 @@
 pub mod account;
 pub mod cloud;
 pub mod compose;
+pub mod control;
 pub mod created;
 pub mod deploy;
 pub mod domains;
@@ -53,7 +54,9 @@ pub mod logs;
 pub mod metros;
 pub mod naming;
 pub mod pem;
+pub mod plan;
 pub mod ports;
+pub mod profiles;
 pub mod readiness;
 pub mod rollout;
 pub mod services;

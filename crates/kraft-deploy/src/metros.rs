@@ -20,6 +20,7 @@ use kraft_http::Policy;
 use serde::Serialize;
 
 use crate::cloud::CloudOptions;
+use crate::{control, profiles};
 
 /// Why the metros cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum Error {
     /// The URL of the metro is invalid.
     #[error(transparent)]
     Metro(#[from] EndpointError),
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] profiles::Error),
     /// The runtime cannot be started.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -65,14 +69,22 @@ struct Candidate {
 /// If the URL of a private metro is invalid.
 pub fn list(ctx: &Context, options: &CloudOptions, status: bool) -> Result<Vec<Row>, Error> {
     let mut candidates = Vec::new();
-    for metro in endpoint::METROS {
+    for metro in control::metros_or_known(ctx, options) {
+        let known = endpoint::METROS.iter().find(|one| one.code == metro.name);
+        let endpoint = Endpoint::of(match metro.endpoint.as_str() {
+            "" => &metro.name,
+            url => url,
+        })?;
+        let place = [metro.iata_code.as_str(), metro.country.as_str()];
+        let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
         candidates.push(Candidate {
-            endpoint: Endpoint::of(metro.code)?,
-            location: metro.location.to_owned(),
-            proxy: metro.host(),
+            location: known.map_or(place.join(", "), |known| known.location.to_owned()),
+            proxy: known.map_or(endpoint.host().to_owned(), endpoint::Metro::host),
+            endpoint: endpoint.named(&metro.name),
         });
     }
-    if let Some(url) = options.metro(ctx).filter(|metro| metro.contains("://")) {
+    let url = options.metro(ctx)?;
+    if let Some(url) = url.filter(|metro| metro.contains("://")) {
         let endpoint = Endpoint::of(&url)?;
         candidates.push(Candidate {
             proxy: endpoint.host().to_owned(),
@@ -97,6 +109,29 @@ pub fn list(ctx: &Context, options: &CloudOptions, status: bool) -> Result<Vec<R
         rows.sort_by_key(|row| row.delay_ms.unwrap_or(u64::MAX));
     }
     Ok(rows)
+}
+
+/// The name that selects all metros.
+pub const ALL: &str = "all";
+
+/// Returns options for each metro, with its name: one, or all of `--metro all`.
+#[must_use]
+pub fn each(ctx: &Context, options: &CloudOptions) -> Vec<(String, CloudOptions)> {
+    let metros = control::metros_or_known(ctx, options).into_iter();
+    metros
+        .map(|metro| {
+            let url = if metro.endpoint.is_empty() {
+                metro.name.clone()
+            } else {
+                metro.endpoint
+            };
+            let options = CloudOptions {
+                metro: Some(url),
+                ..options.clone()
+            };
+            (metro.name, options)
+        })
+        .collect()
 }
 
 /// Asks the user for the metro; `None` if there is no terminal to ask.

@@ -13,6 +13,7 @@
 //! let account = Account {
 //!     token: Token::of("anna", "secret")?,
 //!     registry: "registry.example".to_owned(),
+//!     account: None,
 //! };
 //! assert_eq!(platform_name(&account, "official/nginx")?, "nginx:latest");
 //! assert_eq!(platform_name(&account, "registry.example/anna/web:v1")?, "anna/web:v1");
@@ -140,9 +141,12 @@ pub fn look_up(cloud: &Cloud, name: &str) -> Result<Option<Image>, RequestError>
 
 /// Returns whether an image has a name: some platforms return all images.
 fn matches(image: &Image, name: &str) -> bool {
-    let bare = |text: &str| text.strip_prefix(OFFICIAL).unwrap_or(text).to_owned();
+    let bare = |text: &str| {
+        let text = images::without_host(text);
+        text.strip_prefix(OFFICIAL).unwrap_or(text).to_owned()
+    };
     let same = |text: &str| bare(text) == bare(name);
-    same(&image.digest) || image.tags.iter().any(|tag| same(tag))
+    same(image.reference()) || image.tags.iter().any(|tag| same(tag))
 }
 
 /// Waits until the platform lists an image that was pushed.
@@ -182,8 +186,10 @@ pub fn arguments(image: &Image, entrypoint: Option<&str>, more: &[String]) -> Ve
     let mut all = match entrypoint {
         Some(program) => vec![program.to_owned()],
         // Text that a shell cannot parse is split at spaces.
-        None => kraft_core::shell_words::split(&image.args)
-            .unwrap_or_else(|_| image.args.split_whitespace().map(str::to_owned).collect()),
+        None => image.arguments().unwrap_or_else(|text| {
+            kraft_core::shell_words::split(text)
+                .unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
+        }),
     };
     all.extend_from_slice(more);
     all
@@ -197,6 +203,7 @@ mod tests {
         Account {
             token: kraft_cloud::token::Token::of("anna", "secret").unwrap(),
             registry: "registry.example".to_owned(),
+            account: None,
         }
     }
 
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn arguments_follow_those_of_the_image_or_the_entrypoint() {
         let image = Image {
-            args: "/bin/web --root '/my files'".to_owned(),
+            args: "/bin/web --root '/my files'".into(),
             ..Image::default()
         };
         // entrypoint, further arguments, arguments of the instance

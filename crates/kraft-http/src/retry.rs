@@ -34,6 +34,11 @@ impl<E> Failed<E> {
         }
     }
 
+    /// Returns the error.
+    pub fn into_error(self) -> E {
+        *self.error
+    }
+
     /// Returns a failure that may be over at the next attempt.
     pub fn transient(error: E, after: Option<Duration>) -> Self {
         Self::new(error, true, after)

@@ -25,6 +25,10 @@ pub(crate) enum Kind {
     Texts,
     /// A number or `null`.
     MaybeNumber,
+    /// A reference of an image: a string, or an object with `url`.
+    Image,
+    /// Any JSON value.
+    Any,
 }
 
 /// A field of a body: its name, its type, and whether it is required.
@@ -32,6 +36,18 @@ pub(crate) type Field = (&'static str, Kind, bool);
 
 /// Maximum number of elements of a list (API description).
 const MAX_ITEMS: usize = 253;
+
+/// Fields of an image that is given as an object.
+const IMAGE: &[Field] = &[
+    ("url", Kind::Text(8 << 20), true),
+    ("credentials", Kind::Text(8 << 20), false),
+    ("headers", Kind::Texts, false),
+    (
+        "pull_policy",
+        Kind::Word(&["always", "if_not_present", "never"]),
+        false,
+    ),
+];
 
 pub(crate) const NAME: Kind = Kind::Text(255);
 
@@ -77,6 +93,9 @@ fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
         Kind::Number(low, high) => value.as_i64().is_some_and(|n| *low <= n && n <= *high),
         Kind::MaybeNumber => value.is_i64() || value.is_null(),
         Kind::Flag => value.is_boolean(),
+        Kind::Any => true,
+        Kind::Image if value.is_string() => true,
+        Kind::Image => return checked(value, IMAGE, at),
         Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         Kind::Texts => {
             let map = value.as_object();

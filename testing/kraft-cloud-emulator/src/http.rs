@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub headers: BTreeMap<String, String>,
     /// Raw body.
     pub body: Vec<u8>,
+    /// Whether the request is served by today's API description, and not by that of 2024.
+    pub today: bool,
 }
 
 impl Request {
@@ -75,6 +77,7 @@ impl Request {
             query: pairs(query),
             headers,
             body,
+            today: true,
         })
     }
 
@@ -125,8 +128,10 @@ pub(crate) struct Response {
     pub status: u16,
     /// Headers besides `Content-Length` and `Content-Type`.
     pub headers: Vec<(String, String)>,
-    /// JSON body.
+    /// JSON body; `null` for none.
     pub body: Value,
+    /// Whether the body is sent as a stream of one server-sent event.
+    pub event: bool,
 }
 
 impl Response {
@@ -136,14 +141,19 @@ impl Response {
             status,
             headers: Vec::new(),
             body,
+            event: false,
         }
     }
 
     /// Sends the response; with `half`, only the first half of its bytes.
     pub(crate) fn send(&self, stream: &mut TcpStream, half: bool) {
-        let body = self.body.to_string();
+        let (body, kind) = match (self.event, self.body.is_null()) {
+            (true, _) => (format!("data: {}\n\n", self.body), "text/event-stream"),
+            (false, true) => (String::new(), "application/json"),
+            (false, false) => (self.body.to_string(), "application/json"),
+        };
         let mut text = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            "HTTP/1.1 {} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n",
             self.status,
             phrase(self.status),
             body.len()
@@ -167,6 +177,7 @@ fn phrase(status: u16) -> &'static str {
         307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         429 => "Too Many Requests",

@@ -22,13 +22,17 @@
 //! ```
 
 mod answer;
+mod audit;
+mod builds;
 mod check;
+mod control;
 mod domains;
 mod fault;
 mod helpers;
 mod http;
 mod images;
 mod machine;
+mod patch;
 mod proxy;
 mod routes;
 mod server;
@@ -37,4 +41,4 @@ mod tls;
 mod world;
 
 pub use crate::server::Emulator;
-pub use crate::world::{Hard, Settings};
+pub use crate::world::{Dialect, Hard, Settings};

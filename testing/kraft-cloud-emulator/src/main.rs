@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use kraft_cloud_emulator::{Emulator, Settings};
+use kraft_cloud_emulator::{Dialect, Emulator, Settings};
 
 const USAGE: &str = "usage: kraft-cloud-emulator --token TOKEN [--listen ADDRESS] [--user NAME] \
-                     [--kraft PROGRAM] [--registry ADDRESS]";
+                     [--kraft PROGRAM] [--registry ADDRESS] [--dialect 2024|2026]";
 
 fn settings() -> Option<(std::net::SocketAddr, Settings)> {
     let mut settings = Settings::default();
@@ -18,6 +18,7 @@ fn settings() -> Option<(std::net::SocketAddr, Settings)> {
             "--token" => settings.tokens.push(value),
             "--user" => settings.user = value,
             "--kraft" => settings.kraft = Some(value.into()),
+            "--dialect" => settings.dialect = Dialect::of(&value)?,
             "--registry" => settings.registry = Some(value.parse().ok()?),
             _ => return None,
         }

@@ -12,11 +12,14 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::answer::{Code, Fault};
+use crate::audit;
+use crate::builds;
+use crate::control;
 use crate::domains;
 use crate::fault::{self, Kind};
 use crate::http::{Request, Response};
 use crate::routes;
-use crate::world::{Settings, World};
+use crate::world::{Dialect, Settings, World};
 
 /// Maximum number of entries in the journal.
 const MAX_JOURNAL: usize = 100_000;
@@ -106,14 +109,27 @@ impl Drop for Emulator {
 }
 
 fn serve(shared: &Shared, mut stream: TcpStream) {
-    let Some(request) = Request::read(&stream) else {
+    let Some(mut request) = Request::read(&stream) else {
         return;
     };
+    let named = request.headers.get("x-emulator-dialect");
+    let named = named.and_then(|year| Dialect::of(year));
+    let dialect = named.unwrap_or_else(|| shared.world().settings.dialect);
+    request.today = dialect == Dialect::V2026;
+    let request = request;
     if domains::is_for_it(&request) {
         return domains::lead(shared, &request, stream);
     }
     if let Some(path) = request.path.strip_prefix("/_emulator/") {
         routes::admin::answer(shared, &request, path).send(&mut stream, false);
+        return;
+    }
+    if request.today && request.path == "/v1/audit" && request.method == "GET" {
+        if is_known(shared, &request) {
+            audit::stream(shared, &request, stream);
+        } else {
+            unauthorized().send(&mut stream, false);
+        }
         return;
     }
     let spoilt = fault::take(&mut shared.world().faults, &request);
@@ -150,19 +166,37 @@ fn refusal(status: u16, pause: Option<u64>) -> Response {
 
 /// Authenticates and routes a request. Without a valid token, every path gets the same response.
 fn answer(shared: &Shared, request: &Request) -> Response {
-    let bearer = request.headers.get("authorization");
-    let token = bearer.and_then(|text| text.strip_prefix("Bearer "));
-    let known = token.is_some_and(|token| {
-        let world = shared.world();
-        world.settings.tokens.iter().any(|one| one == token)
-    });
+    let known = is_known(shared, request);
+    if let (true, Some(path)) = (
+        request.today,
+        request.path.strip_prefix("/controlplane/v1/"),
+    ) {
+        return control::answer(shared, request, path, known);
+    }
     if !known {
-        return Fault::new(Code::Failed, "unauthorized").whole(401);
+        return unauthorized();
+    }
+    if let (true, Some(path)) = (request.today, request.path.strip_prefix("/build/v1/")) {
+        return builds::answer(shared, request, path);
     }
     let Some(path) = request.path.strip_prefix("/v1/") else {
         return Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404);
     };
     routes::answer(shared, request, path)
+}
+
+/// Returns whether a request has a valid token.
+fn is_known(shared: &Shared, request: &Request) -> bool {
+    let bearer = request.headers.get("authorization");
+    let token = bearer.and_then(|text| text.strip_prefix("Bearer "));
+    token.is_some_and(|token| {
+        let world = shared.world();
+        world.settings.tokens.iter().any(|one| one == token)
+    })
+}
+
+fn unauthorized() -> Response {
+    Fault::new(Code::Failed, "unauthorized").whole(401)
 }
 
 /// Records a request and its response; of a token, only its presence and its hash.
@@ -201,6 +235,9 @@ fn record(shared: &Shared, request: &Request, answer: Option<&Response>, spoilt:
 
 /// Replaces a private key in a body by a PEM placeholder, because the journal must not contain it.
 fn without_key(mut body: Value) -> Value {
+    if let Value::Array(items) = body {
+        return Value::Array(items.into_iter().map(without_key).collect());
+    }
     if let Some(key) = body.get_mut("pkey") {
         let form = "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----";
         *key = Value::String(form.to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::answer::{Code, Fault};
 use crate::check::Who;
@@ -20,12 +20,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// Settings of the emulator. The control API can change some of them later.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Description of the API that requests are served by.
+    pub dialect: Dialect,
     /// Valid tokens, as sent after `Bearer`.
     pub tokens: Vec<String>,
     /// Name of the account, which is the namespace of its images.
     pub user: String,
     /// Suffix of the domain names.
     pub metro: String,
+    /// Metros that the control plane lists: the name, and the URL of its API; if that is empty,
+    /// this server itself.
+    pub metros: Vec<(String, String)>,
     /// Time that an instance is `starting`.
     pub start: Duration,
     /// Time that an instance is `stopping`.
@@ -44,6 +49,31 @@ pub struct Settings {
     pub registry: Option<SocketAddr>,
 }
 
+/// Description of the API that requests are served by.
+///
+/// A request with the header `X-Emulator-Dialect` (`2024` or `2026`) is served by that description
+/// instead, so that a test can prepare and inspect the state in one form only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// The OpenAPI description 0.6.0 of 2024: 40 operations.
+    V2024,
+    /// The description of 2026: 90 operations of the platform, the control plane and the builds.
+    #[default]
+    V2026,
+}
+
+impl Dialect {
+    /// Parses the year of a description: `2024` or `2026`.
+    #[must_use]
+    pub fn of(year: &str) -> Option<Self> {
+        match year {
+            "2024" => Some(Self::V2024),
+            "2026" => Some(Self::V2026),
+            _ => None,
+        }
+    }
+}
+
 /// Quotas of the account.
 #[derive(Debug, Clone, Copy)]
 pub struct Hard {
@@ -60,9 +90,11 @@ pub struct Hard {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            dialect: Dialect::default(),
             tokens: Vec::new(),
             user: "tester".to_owned(),
             metro: "emu0.kraft.host".to_owned(),
+            metros: vec![("emu".to_owned(), String::new())],
             start: Duration::from_millis(20),
             stop: Duration::from_millis(20),
             volume: Duration::ZERO,
@@ -94,6 +126,10 @@ pub(crate) enum State {
     Draining,
     /// It was requested to stop.
     Stopping,
+    /// It is a template, from which instances are cloned.
+    Template,
+    /// It is a checkpoint of an instance, from which instances are restored.
+    Checkpoint,
 }
 
 impl State {
@@ -106,7 +142,14 @@ impl State {
             Self::Standby => "standby",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
+            Self::Template => "template",
+            Self::Checkpoint => "checkpoint",
         }
+    }
+
+    /// Returns whether it uses neither a CPU nor memory.
+    pub(crate) fn is_at_rest(self) -> bool {
+        matches!(self, Self::Stopped | Self::Template | Self::Checkpoint)
     }
 }
 
@@ -176,6 +219,10 @@ pub(crate) struct Instance {
     pub backends: BTreeMap<u16, SocketAddr>,
     /// Whether it runs as a real machine.
     pub real: bool,
+    /// Checkpoints that it came from, the latest first: `{uuid, name, created_at}`.
+    pub history: Vec<Value>,
+    /// Changes that apply when it is stopped: `{prop, op, value, status}`.
+    pub updates: Vec<Value>,
     /// Its connections, for scale to zero.
     pub(crate) traffic: crate::sleep::Traffic,
 }
@@ -218,6 +265,8 @@ pub(crate) struct Group {
     pub autoscale: Option<Value>,
     /// Autoscaling policies.
     pub policies: Vec<Value>,
+    /// `{time_ms}`: idle time after which the group is removed.
+    pub autokill: Value,
 }
 
 /// A volume.
@@ -237,6 +286,10 @@ pub(crate) struct Volume {
     pub persistent: bool,
     /// Attachments: instance, path, whether it is read-only.
     pub attached: Vec<(String, String, bool)>,
+    /// Whether it is a template.
+    pub template: bool,
+    /// Other properties, which are only returned unchanged: `tags`, `quota_policy` …
+    pub more: Map<String, Value>,
 }
 
 /// A certificate. Its private key is discarded at once.
@@ -252,6 +305,8 @@ pub(crate) struct Certificate {
     pub created: String,
     /// State: `valid` or `pending`.
     pub state: &'static str,
+    /// Number of renewals.
+    pub renewed: u32,
 }
 
 /// State of the emulated platform.
@@ -269,6 +324,16 @@ pub(crate) struct World {
     pub certificates: Vec<Certificate>,
     /// Images that a test added or an instance uses; those of the registry are listed on demand.
     pub images: Vec<Image>,
+    /// Pinned images: `{uuid, url, …}`.
+    pub pins: Vec<Value>,
+    /// Builds of the build service.
+    pub builds: Vec<Value>,
+    /// Pending and confirmed logins: request ID, and whether it is confirmed.
+    pub logins: Vec<(String, bool)>,
+    /// Nodes of the control plane.
+    pub nodes: Vec<Value>,
+    /// Audit events, in order.
+    pub events: Vec<Value>,
     /// Injected errors of requests to come.
     pub faults: Vec<Planned>,
     /// Recorded requests and responses.
@@ -301,6 +366,11 @@ impl World {
             volumes: Vec::new(),
             certificates: Vec::new(),
             images: Vec::new(),
+            pins: Vec::new(),
+            builds: Vec::new(),
+            logins: Vec::new(),
+            nodes: Vec::new(),
+            events: Vec::new(),
             faults: Vec::new(),
             journal: Vec::new(),
             account: fresh_uuid(),
@@ -354,7 +424,9 @@ impl World {
             return;
         };
         one.next = None;
+        let before = one.state;
         one.state = state;
+        let event = crate::audit::moved(one, before);
         match state {
             State::Starting => {
                 one.starts += 1;
@@ -366,16 +438,27 @@ impl World {
             }
             State::Running => {
                 one.traffic.touch();
-                let Some(image) = image else { return };
-                one.print(image.output.as_bytes());
-                if let Some(last) = image.crash {
+                let crash = image.and_then(|image| {
+                    one.print(image.output.as_bytes());
+                    image.crash
+                });
+                if let Some(last) = crash {
                     one.print(last.as_bytes());
-                    self.end(uuid, 1, None);
+                    self.events.push(event);
+                    return self.end(uuid, 1, None);
                 }
             }
-            State::Stopped => self.end(uuid, 15, None),
-            State::Standby | State::Draining | State::Stopping => {}
+            State::Stopped => {
+                one.state = before;
+                return self.end(uuid, 15, None);
+            }
+            State::Standby
+            | State::Draining
+            | State::Stopping
+            | State::Template
+            | State::Checkpoint => {}
         }
+        self.events.push(event);
     }
 
     /// Stops an instance for a reason; it is restarted if its restart policy demands it.
@@ -383,13 +466,17 @@ impl World {
         let Some(one) = self.instance_mut(uuid) else {
             return;
         };
+        let before = one.state;
         one.state = State::Stopped;
+        let event = crate::audit::moved(one, before);
+        crate::patch::apply_pending(one);
         one.next = None;
         one.stopped = Some(stamp());
         (one.reason, one.exit) = (Some(reason), exit);
         let policy = one.asked.get("restart_policy").and_then(Value::as_str);
+        let policy = policy.map(str::to_owned);
         let crashed = reason & 8 == 0 && reason != 3;
-        let again = match policy {
+        let again = match policy.as_deref() {
             Some("always") => reason & 8 == 0,
             Some("on-failure") => crashed,
             _ => false,
@@ -408,6 +495,7 @@ impl World {
         } else if one.deletes_itself() {
             self.remove_instance(uuid);
         }
+        self.events.push(event);
     }
 
     /// Removes an instance, and the volumes and group created only for it.
@@ -448,6 +536,17 @@ impl World {
         found
             .map(|one| one.uuid.clone())
             .ok_or_else(|| who.missing("instance"))
+    }
+
+    /// Returns the UUID of the selected template or checkpoint.
+    pub(crate) fn find_saved(&self, item: &Value, state: State) -> Result<String, Fault> {
+        let who = Who::of(item)?;
+        let missing = || who.missing(state.word());
+        let uuid = self.find_instance(item).map_err(|_| missing())?;
+        match self.instance(&uuid) {
+            Some(one) if one.state == state => Ok(uuid),
+            _ => Err(missing()),
+        }
     }
 
     /// Returns the selected service group.
@@ -530,6 +629,7 @@ fn is_repository(image: &Image, name: &str) -> bool {
 
 /// Returns the name of an image without its registry host.
 pub(crate) fn hostless(name: &str) -> &str {
+    let name = name.strip_prefix("oci://").unwrap_or(name);
     match name.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
         _ => name,

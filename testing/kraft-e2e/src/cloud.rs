@@ -1,10 +1,11 @@
 //! A cloud of one's own: the emulator, a token for it, and a plain client beside the one under test.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 
-use kraft_cloud_emulator::{Emulator, Settings};
+use kraft_cloud_emulator::{Dialect, Emulator, Settings};
 use serde_json::Value;
 
 use crate::harness::{Bench, Outcome, kraft_binary, repository};
@@ -14,6 +15,46 @@ use crate::registry::Registry;
 
 /// `tester:secret` as a token: base64 of the pair.
 pub const TOKEN: &str = "dGVzdGVyOnNlY3JldA==";
+
+/// The variable that selects the description of the API for a run of the whole suite: `2024` or
+/// `2026`.
+const DIALECT: &str = "KRAFT_CLOUD_DIALECT";
+
+thread_local! {
+    static CURRENT: Cell<Option<Dialect>> = const { Cell::new(None) };
+}
+
+/// Returns the description that the clouds of this thread speak.
+pub fn dialect() -> Dialect {
+    let selected = std::env::var(DIALECT).ok();
+    let selected = selected.and_then(|year| Dialect::of(&year));
+    CURRENT.get().or(selected).unwrap_or_default()
+}
+
+/// Runs a test against both descriptions of the API at once, or against the one that
+/// `KRAFT_CLOUD_DIALECT` selects.
+///
+/// # Panics
+/// If the test fails in one of them.
+pub fn in_both(test: impl Fn() + Sync) {
+    if std::env::var_os(DIALECT).is_some() {
+        return test();
+    }
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    std::thread::scope(|scope| {
+        for dialect in [Dialect::V2024, Dialect::V2026] {
+            let test = &test;
+            let run = move || {
+                CURRENT.set(Some(dialect));
+                test();
+            };
+            // The name is printed when the test fails.
+            let builder = std::thread::Builder::new().name(format!("{name} ({dialect:?})"));
+            let _ = builder.spawn_scoped(scope, run).unwrap();
+        }
+    });
+}
 
 /// An emulator for one test.
 #[derive(Debug)]
@@ -40,6 +81,27 @@ impl Cloud {
     /// # Panics
     /// If this host has no free port.
     pub fn with(mut settings: Settings) -> Self {
+        settings.dialect = dialect();
+        Self::start(settings)
+    }
+
+    /// Starts one that speaks the description of 2024.
+    pub fn former() -> Self {
+        let mut settings = Settings {
+            dialect: Dialect::V2024,
+            ..Settings::default()
+        };
+        settings.tokens.clear();
+        Self::start(settings)
+    }
+
+    /// Starts one that speaks today's description of the API; [`TOKEN`] is added.
+    pub fn today(mut settings: Settings) -> Self {
+        settings.dialect = Dialect::V2026;
+        Self::start(settings)
+    }
+
+    fn start(mut settings: Settings) -> Self {
         settings.tokens.push(TOKEN.to_owned());
         let any = "127.0.0.1:0".parse().unwrap();
         let emulator = Emulator::start(any, settings).unwrap();
@@ -150,14 +212,18 @@ impl Cloud {
         self.emulator.endpoint()
     }
 
-    /// Asks the API one thing, `POST /instances`, with [`TOKEN`]; returns status and answer.
+    /// Asks the API one thing, `POST /instances`, with [`TOKEN`]; returns status and answer. It is
+    /// asked in the form of 2024, whatever commands speak.
     ///
     /// # Panics
     /// If the answer is not JSON.
     pub fn ask(&self, what: &str, body: &Value) -> (u16, Value) {
         let (method, path) = what.split_once(' ').unwrap();
         let bearer = format!("Bearer {TOKEN}");
-        let headers = [("Authorization", bearer.as_str())];
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("X-Emulator-Dialect", "2024"),
+        ];
         let body = if body.is_null() {
             String::new()
         } else {
@@ -201,13 +267,21 @@ impl Cloud {
         serde_json::from_slice(&answer.expect(&[200]).body).unwrap()
     }
 
-    /// What was asked and answered so far.
+    /// What was asked and answered so far, without requests in a form that this cloud does not
+    /// know: a command repeats them in another form.
     ///
     /// # Panics
     /// If the emulator is gone.
     pub fn journal(&self) -> Vec<Value> {
         let journal = self.door("GET requests", &Value::Null);
-        journal.as_array().unwrap().clone()
+        let mut journal = journal.as_array().unwrap().clone();
+        journal.retain(|entry| {
+            let refused = [400, 404, 405]
+                .iter()
+                .any(|status| entry["status"] == *status);
+            !refused || !entry["fault"].is_null()
+        });
+        journal
     }
 }
 

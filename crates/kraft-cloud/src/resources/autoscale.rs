@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Id, Request, millis};
+use crate::request::{Form, Id, Request, Scope, millis};
 
 /// Step of a policy: the adjustment while the metric is between two bounds.
 ///
@@ -78,12 +78,13 @@ impl fmt::Display for Step {
 pub struct Policy {
     /// Name of the policy.
     pub name: String,
-    /// Type of the policy: `step`.
-    #[serde(rename = "type")]
+    /// Type of the policy: `step`; today's platform has no other and does not report it.
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub sort: String,
     /// Metric: `cpu`, in thousandths of a CPU (millicores) per instance.
     pub metric: String,
-    /// Meaning of [`Step::adjustment`]: `change`, `exact` or `percent`.
+    /// Meaning of [`Step::adjustment`]: `change`, `exact` or `percent`; today's
+    /// platform reports `percentage`.
     pub adjustment_type: String,
     /// Steps, sorted and without gaps.
     pub steps: Vec<Step>,
@@ -110,9 +111,12 @@ pub struct Autoscale {
     pub warmup_time_ms: u64,
     /// Cooldown time after a change during which nothing else is changed, in milliseconds.
     pub cooldown_time_ms: u64,
-    /// Instance that new instances are cloned from.
+    /// Instance that new instances are cloned from; today's platform has a template instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master: Option<Named>,
+    /// Template that new instances are cloned from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Named>,
     /// Policies that determine the number of instances.
     pub policies: Vec<Policy>,
     /// Other fields that the platform returns.
@@ -137,6 +141,20 @@ pub struct CreateAutoscale {
     pub cooldown: Duration,
 }
 
+/// Enables autoscaling of a service group, of which instances are cloned from a template. The
+/// description of 2024 has an instance instead: see [`create`].
+pub fn create_from(template: &Id, wanted: &CreateAutoscale) -> Request<Named> {
+    let mut body = create(wanted).body.unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("master");
+        body.insert("create_args".to_owned(), json!({"template": template}));
+    }
+    let doing = format!("scale the service `{}`", wanted.group.as_str());
+    let mut request = Request::new(Method::POST, &["services", "autoscale"], doing);
+    request.scope = Scope::Only(vec![wanted.group.clone()]);
+    request.with(json!([body]))
+}
+
 /// Enables autoscaling of a service group.
 pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
     let mut body = json!(wanted.group);
@@ -157,50 +175,67 @@ pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
 /// Gets the autoscaling configuration of service groups.
 pub fn get(ids: &[Id]) -> Request<Autoscale> {
     let doing = "get how services are scaled";
-    Request::about(Method::GET, ("services", Some("autoscale")), ids, doing)
+    let path = match ids {
+        [Id::Uuid(uuid)] => vec!["services", uuid, "autoscale"],
+        _ => vec!["services", "autoscale"],
+    };
+    let form = Form::new(Method::GET, &path);
+    let mut request = match ids {
+        [] | [Id::Uuid(_)] => Request::of(form, doing),
+        ids => {
+            let form = form.named(ids);
+            Request::of(form.clone(), doing).or_else(form.with(json!(ids)))
+        }
+    };
+    if !ids.is_empty() {
+        request.scope = Scope::Only(ids.to_vec());
+    }
+    request
 }
 
 /// Disables autoscaling of service groups.
 pub fn reset(ids: &[Id]) -> Request<Named> {
     let doing = "cease to scale the service";
-    Request::about(Method::DELETE, ("services", Some("autoscale")), ids, doing)
+    let collection = ["services", "autoscale"];
+    Request::change(Method::DELETE, &collection, None, ids, doing)
 }
 
 /// Adds a policy to a service group, given by its UUID.
 pub fn add_policy(group: &str, policy: &Policy) -> Request<Named> {
     let path = ["services", group, "autoscale", "policies"];
-    Request::new(
-        Method::POST,
-        &path,
-        format!("add the policy `{}`", policy.name),
-    )
-    .with(json!(policy))
-}
-
-/// Gets policies of a service group, given by its UUID; all of them if `names` is empty.
-pub fn policies(group: &str, names: &[String]) -> Request<Policy> {
-    of_policies(Method::GET, group, names, "get the policies")
-}
-
-/// Removes policies of a service group, given by its UUID.
-pub fn remove_policies(group: &str, names: &[String]) -> Request<Named> {
-    of_policies(Method::DELETE, group, names, "remove the policy")
-}
-
-/// Creates a request about policies. A single name goes into the path, several go into the body.
-fn of_policies<T>(method: Method, group: &str, names: &[String], doing: &str) -> Request<T> {
-    let mut path = vec!["services", group, "autoscale", "policies"];
-    match names {
-        [] => Request::new(method, &path, doing),
-        [name] => {
-            path.push(name);
-            Request::new(method, &path, doing)
-        }
-        several => {
-            let ids: Vec<Id> = several.iter().cloned().map(Id::Name).collect();
-            Request::new(method, &path, doing).with(json!(ids))
+    let older = json!(policy);
+    let mut today = older.clone();
+    if let Some(today) = today.as_object_mut() {
+        today.remove("type");
+        today.insert("enabled".to_owned(), json!(true));
+        if policy.adjustment_type == "percent" {
+            today.insert("adjustment_type".to_owned(), json!("percentage"));
         }
     }
+    let form = Form::new(Method::POST, &path);
+    let doing = format!("add the policy `{}`", policy.name);
+    let today = form
+        .clone()
+        .with(json!({"name": policy.name, "type": today}));
+    Request::of(today, doing).or_else(form.with(older))
+}
+
+/// Gets a policy of a service group, given by its UUID.
+pub fn policy(group: &str, name: &str) -> Request<Policy> {
+    of_policy(Method::GET, group, name, "get the policy")
+}
+
+/// Removes a policy of a service group, given by its UUID.
+pub fn remove_policy(group: &str, name: &str) -> Request<Named> {
+    of_policy(Method::DELETE, group, name, "remove the policy")
+}
+
+/// Creates a request about a policy, whose name goes into the path.
+fn of_policy<T>(method: Method, group: &str, name: &str, doing: &str) -> Request<T> {
+    let path = ["services", group, "autoscale", "policies", name];
+    let mut request = Request::new(method, &path, doing);
+    request.scope = Scope::Only(vec![Id::Name(name.to_owned())]);
+    request
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Id, Request};
+use crate::request::{Form, Id, Request, each};
 
 /// TLS certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,19 +82,43 @@ impl fmt::Debug for CreateCertificate {
 /// Uploads a certificate to the platform.
 pub fn create(wanted: &CreateCertificate) -> Request<Named> {
     let doing = format!("create a certificate for `{}`", wanted.cn);
-    Request::new(Method::POST, &["certificates"], doing).with(json!(wanted))
+    let older = json!(wanted);
+    let mut today = older.clone();
+    if let Some(today) = today.as_object_mut()
+        && let Some(name) = today.remove("cn")
+    {
+        today.insert("common_name".to_owned(), name);
+    }
+    let form = Form::new(Method::POST, &["certificates"]);
+    Request::of(form.clone().with(today), doing).or_else(form.with(older))
+}
+
+/// Replaces the chain and the private key of a certificate; both are PEM texts.
+pub fn renew(id: &Id, chain: &str, pkey: &str) -> Request<Certificate> {
+    let ids = std::slice::from_ref(id);
+    let body = each(ids, &[("chain", json!(chain)), ("pkey", json!(pkey))]);
+    let mut request = Request::change(
+        Method::PUT,
+        &["certificates"],
+        None,
+        ids,
+        "renew the certificate",
+    );
+    request.body = Some(body);
+    request
 }
 
 /// Gets certificates; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Certificate> {
-    Request::about(Method::GET, ("certificates", None), ids, "get certificates")
+    Request::read(&["certificates"], ids, "get certificates")
 }
 
 /// Removes certificates.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::about(
+    Request::change(
         Method::DELETE,
-        ("certificates", None),
+        &["certificates"],
+        None,
         ids,
         "remove the certificate",
     )

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Named;
 use super::services::{Domain, Service, WantedDomain};
 use super::stop_reason::StopReason;
-use crate::request::{Id, Request, each, millis};
+use crate::request::{Form, Id, Request, Scope, each, millis};
 
 /// Maximum number of log bytes in one response.
 pub const LONGEST_LOG: u32 = 16383;
@@ -28,9 +28,10 @@ pub struct Instance {
     /// Creation time.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// State: `stopped`, `starting`, `running`, `draining`, `stopping` or `standby`.
+    /// State: `stopped`, `starting`, `running`, `draining`, `stopping`, `standby`, `template`,
+    /// `checkpoint` or `deleted`.
     pub state: String,
-    /// Image reference, by digest and without a host.
+    /// Image reference by digest: without a host, or as a URL, `oci://HOST/NAME@DIGEST`.
     pub image: String,
     /// Memory, in MiB.
     pub memory_mb: u64,
@@ -205,7 +206,9 @@ pub struct CreateInstance {
     /// Name of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Image reference, without a host.
+    /// Image reference, without a host; empty if the instance starts from a template, a checkpoint
+    /// or another instance.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Arguments of the application; if empty, those of the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -239,9 +242,12 @@ pub struct CreateInstance {
     /// Service group of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_group: Option<WantedGroup>,
-    /// How long the platform waits until the instance runs, in milliseconds; negative for no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout_ms: Option<i64>,
+    /// How long the platform waits until the instance runs.
+    #[serde(skip)]
+    pub wait: Option<Duration>,
+    /// Other fields, which only today's platform knows: `tags`, `template`, `roms` …
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl CreateInstance {
@@ -251,7 +257,8 @@ impl CreateInstance {
     pub fn named(mut self) -> Self {
         if self.name.is_none() {
             let path = self.image.split(['@', ':']).next().unwrap_or_default();
-            let app = path.rsplit('/').next().unwrap_or_default();
+            let app = path.rsplit('/').next().filter(|app| !app.is_empty());
+            let app = app.unwrap_or("instance");
             self.name = Some(format!("{app}-{}", by_chance()));
         }
         self
@@ -281,13 +288,136 @@ fn by_chance() -> String {
 
 /// Creates an instance. Send this with [`Client::create`](crate::client::Client::create).
 pub fn create(wanted: &CreateInstance) -> Request<Instance> {
-    let doing = format!("create an instance of `{}`", wanted.image);
+    let doing = match wanted.image.as_str() {
+        "" => "create an instance".to_owned(),
+        image => format!("create an instance of `{image}`"),
+    };
     let request = Request::new(Method::POST, &["instances"], doing).with(json!(wanted));
-    let wait = wanted.wait_timeout_ms.unwrap_or_default();
-    match u64::try_from(wait) {
-        Ok(wait) => request.patient(Duration::from_millis(wait)),
-        Err(_) => request.patient(FOREVER),
+    let Some(wait) = wanted.wait else {
+        return request;
+    };
+    let body = |name: &str, value: i64| {
+        let mut body = json!(wanted);
+        if let Some(body) = body.as_object_mut() {
+            body.insert(name.to_owned(), json!(value));
+        }
+        body
+    };
+    let older = Form::new(Method::POST, &["instances"]).with(body("wait_timeout_ms", millis(wait)));
+    // Seconds are rounded up.
+    let seconds = millis(wait).saturating_add(999) / 1000;
+    request
+        .with(body("timeout_s", seconds))
+        .or_else(older)
+        .patient(wait)
+}
+
+/// Properties of an instance that can be changed in place.
+pub const PROPERTIES: &[&str] = &[
+    "image",
+    "args",
+    "env",
+    "memory_mb",
+    "vcpus",
+    "scale_to_zero",
+    "tags",
+    "delete_lock",
+    "schedules",
+    "autokill",
+    "hostname",
+    "roms",
+    "dependencies",
+    "sched_priority",
+    "plugins",
+    "annotations",
+];
+
+/// Returns a file of a ROM that is sent inline.
+pub fn inline_file(path: &str, content: &[u8]) -> Value {
+    match std::str::from_utf8(content) {
+        Ok(text) => json!({"path": path, "encoding": "text", "data": text}),
+        Err(_) => json!({"path": path, "encoding": "base64", "data": STANDARD.encode(content)}),
     }
+}
+
+/// Saved instances: templates, from which instances are cloned, and checkpoints, from which they
+/// are restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// Templates.
+    Template,
+    /// Checkpoints.
+    Checkpoint,
+}
+
+impl Saved {
+    /// Returns the path of the collection.
+    pub fn path(self) -> [&'static str; 2] {
+        match self {
+            Self::Template => ["instances", "templates"],
+            Self::Checkpoint => ["instances", "checkpoints"],
+        }
+    }
+
+    /// Gets saved instances; all of them if `ids` is empty.
+    pub fn get(self, ids: &[Id]) -> Request<Instance> {
+        let mut request = Request::read(&self.path(), ids, "get saved instances");
+        // The description of 2024 does not know them.
+        request.older.clear();
+        request
+    }
+
+    /// Removes saved instances.
+    pub fn remove(self, ids: &[Id]) -> Request<Named> {
+        Request::change(
+            Method::DELETE,
+            &self.path(),
+            None,
+            ids,
+            "remove the saved instance",
+        )
+    }
+}
+
+/// Turns instances into templates. The platform waits for at most `wait` until they are ready.
+pub fn make_template(ids: &[Id], wait: Duration) -> Request<Named> {
+    let seconds = millis(wait).saturating_add(999) / 1000;
+    let mut request = Request::new(Method::POST, &Saved::Template.path(), "make a template");
+    request.scope = Scope::Only(ids.to_vec());
+    request
+        .with(each(ids, &[("timeout_s", json!(seconds))]))
+        .patient(wait)
+}
+
+/// Saves a checkpoint of an instance, which continues to run.
+pub fn make_checkpoint(from: &Id, name: Option<&str>, more: &Map<String, Value>) -> Request<Named> {
+    let mut item = more.clone();
+    item.insert("from".to_owned(), json!(from));
+    if let Some(name) = name {
+        item.insert("name".to_owned(), json!(name));
+    }
+    let doing = format!("save a checkpoint of `{}`", from.as_str());
+    Request::new(Method::POST, &Saved::Checkpoint.path(), doing).with(json!([item]))
+}
+
+/// Checkpoints that an instance came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// UUID of the instance.
+    pub uuid: String,
+    /// Name of the instance.
+    pub name: String,
+    /// Checkpoints, the latest first, each with `uuid`, `name` and `created_at`.
+    pub history: Vec<Named>,
+}
+
+/// Gets the checkpoints that an instance came from, given by its UUID.
+pub fn history(uuid: &str) -> Request<History> {
+    let path = ["instances", uuid, "history"];
+    let mut request = Request::new(Method::GET, &path, "get the history");
+    request.scope = Scope::Only(vec![Id::Uuid(uuid.to_owned())]);
+    request
 }
 
 /// Timeout of a request that waits without a limit: a day.
@@ -295,14 +425,15 @@ const FOREVER: Duration = Duration::from_hours(24);
 
 /// Gets instances; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Instance> {
-    Request::about(Method::GET, ("instances", None), ids, "get instances")
+    Request::read(&["instances"], ids, "get instances")
 }
 
 /// Removes instances; running ones are killed.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::about(
+    Request::change(
         Method::DELETE,
-        ("instances", None),
+        &["instances"],
+        None,
         ids,
         "remove the instance",
     )
@@ -310,18 +441,27 @@ pub fn remove(ids: &[Id]) -> Request<Named> {
 
 /// Starts instances. The platform waits for at most `wait` until they run.
 pub fn start(ids: &[Id], wait: Duration) -> Request<Named> {
-    let request = Request::about(
-        Method::PUT,
-        ("instances", Some("start")),
-        ids,
-        "start the instance",
-    );
+    let request = put("start", ids, "start the instance");
     let request = match ids {
         _ if wait.is_zero() => request,
-        [Id::Uuid(_)] => request.ask("wait_timeout_ms", &millis(wait)),
-        several => request.with(each(several, &[("wait_timeout_ms", json!(millis(wait)))])),
+        ids => request.with(each(ids, &[("wait_timeout_ms", json!(millis(wait)))])),
     };
     request.patient(wait).repeatable()
+}
+
+fn put(action: &str, ids: &[Id], doing: &str) -> Request<Named> {
+    Request::change(Method::PUT, &["instances"], Some(action), ids, doing)
+}
+
+/// Suspends instances: they keep their memory, and the next connection resumes them. `drain` is the
+/// time to finish open connections.
+pub fn suspend(ids: &[Id], drain: Duration) -> Request<Named> {
+    let request = put("suspend", ids, "suspend the instance");
+    let request = match ids {
+        _ if drain.is_zero() => request,
+        ids => request.with(each(ids, &[("drain_timeout_ms", json!(millis(drain)))])),
+    };
+    request.repeatable()
 }
 
 /// Stops instances. `force` kills them; `drain` is the time to finish open connections.
@@ -333,34 +473,27 @@ pub fn stop(ids: &[Id], force: bool, drain: Duration) -> Request<Named> {
     if !drain.is_zero() {
         more.push(("drain_timeout_ms", json!(millis(drain))));
     }
-    let mut request = Request::about(
-        Method::PUT,
-        ("instances", Some("stop")),
-        ids,
-        "stop the instance",
-    );
-    if matches!(ids, [Id::Uuid(_)]) {
-        for (name, value) in more {
-            request = request.ask(name, &value);
-        }
-    } else {
-        request = request.with(each(ids, &more));
-    }
-    request.repeatable()
+    let request = put("stop", ids, "stop the instance");
+    request.with(each(ids, &more)).repeatable()
 }
 
 /// Waits on the platform's side until instances are in a state; indefinitely if `limit` is `None`.
 ///
-/// The cloud description specifies `PUT`; older versions of the platform accept `GET`:
-/// [`Client::wait`](crate::client::Client::wait) tries both.
-pub fn wait(method: Method, ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> {
+/// The description of 2024 specifies `PUT` with a body; some platforms accept `GET` with it.
+pub fn wait(ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> {
     let timeout = limit.map_or(-1, millis);
     let more = [("state", json!(state)), ("timeout_ms", json!(timeout))];
     let doing = format!("wait until the instance is {state}");
-    Request::new(method, &["instances", "wait"], doing)
-        .with(each(ids, &more))
-        .patient(limit.unwrap_or(FOREVER))
-        .repeatable()
+    let path = ["instances", "wait"];
+    let body = each(ids, &more);
+    // Seconds are rounded up.
+    let seconds = limit.map_or(-1, |limit| millis(limit).saturating_add(999) / 1000);
+    let today = Form::new(Method::GET, &path).named(ids);
+    let mut request = Request::of(today.ask("state", &state).ask("timeout_s", &seconds), doing)
+        .or_else(Form::new(Method::PUT, &path).with(body.clone()))
+        .or_else(Form::new(Method::GET, &path).with(body));
+    request.scope = Scope::Only(ids.to_vec());
+    request.patient(limit.unwrap_or(FOREVER)).repeatable()
 }
 
 /// Byte range of a log, counted from the first boot.
@@ -406,14 +539,22 @@ pub fn log(id: &Id, offset: i64, limit: u32) -> Request<Log> {
         ("limit", json!(limit.min(LONGEST_LOG))),
     ];
     let doing = format!("get the log of `{}`", id.as_str());
-    Request::new(Method::GET, &["instances", "log"], doing)
-        .with(each(std::slice::from_ref(id), &more))
+    let ids = std::slice::from_ref(id);
+    let form = Form::new(Method::GET, &["instances", "log"]).named(ids);
+    let form = form
+        .ask("offset", &offset)
+        .ask("limit", &limit.min(LONGEST_LOG));
+    let mut request = Request::of(form.clone(), doing).or_else(form.with(each(ids, &more)));
+    request.scope = Scope::Only(ids.to_vec());
+    request
 }
 
 /// Gets the end of the log of an instance, given by its UUID.
 pub fn log_end(uuid: &str) -> Request<Log> {
     let path = ["instances", uuid, "log"];
-    Request::new(Method::GET, &path, format!("get the log of `{uuid}`"))
+    let mut request = Request::new(Method::GET, &path, format!("get the log of `{uuid}`"));
+    request.scope = Scope::Only(vec![Id::Uuid(uuid.to_owned())]);
+    request
 }
 
 /// Metrics of an instance.
@@ -424,7 +565,8 @@ pub struct Metrics {
     pub uuid: String,
     /// Name of the instance.
     pub name: String,
-    /// State of the instance.
+    /// State of the instance; today's platform does not report it here.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
     /// Memory in use, in bytes.
     pub rss_bytes: u64,
@@ -449,12 +591,22 @@ pub struct Metrics {
 
 /// Gets metrics; of all instances if `ids` is empty.
 pub fn metrics(ids: &[Id]) -> Request<Metrics> {
-    Request::about(
-        Method::GET,
-        ("instances", Some("metrics")),
-        ids,
-        "get metrics",
-    )
+    let path = match ids {
+        [Id::Uuid(uuid)] => vec!["instances", uuid, "metrics"],
+        _ => vec!["instances", "metrics"],
+    };
+    let form = Form::new(Method::GET, &path);
+    let mut request = match ids {
+        [] | [Id::Uuid(_)] => Request::of(form, "get metrics"),
+        ids => {
+            let form = form.named(ids);
+            Request::of(form.clone(), "get metrics").or_else(form.with(json!(ids)))
+        }
+    };
+    if !ids.is_empty() {
+        request.scope = Scope::Only(ids.to_vec());
+    }
+    request
 }
 
 #[cfg(test)]

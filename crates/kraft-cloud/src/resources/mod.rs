@@ -16,8 +16,11 @@
 //! assert_eq!(request.method, "DELETE");
 //! ```
 
+pub mod audit;
 pub mod autoscale;
+pub mod builds;
 pub mod certificates;
+pub mod control;
 pub mod images;
 pub mod instances;
 pub mod services;
@@ -25,10 +28,11 @@ pub mod stop_reason;
 pub mod users;
 pub mod volumes;
 
+use http::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::request::Id;
+use crate::request::{Id, Request, each};
 
 /// Reference to a resource, in other resources and in the response of most calls that change it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,27 @@ pub fn ids<'t, T: Known + 't>(things: impl IntoIterator<Item = &'t T>) -> Vec<Id
     things.into_iter().map(Known::id).collect()
 }
 
+/// Operation of a change of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Property, such as `memory_mb`.
+    pub prop: String,
+    /// Operation: `set`, `add` or `del`.
+    pub op: &'static str,
+    /// Value, or members to add or remove; without it, `del` removes the property.
+    pub value: Option<Value>,
+}
+
+/// Changes a property of a resource in place (`PATCH`).
+pub fn edit(collection: &[&str], id: &Id, change: &Change) -> Request<Named> {
+    let ids = std::slice::from_ref(id);
+    let mut more = vec![("prop", json!(change.prop)), ("op", json!(change.op))];
+    more.extend(change.value.clone().map(|value| ("value", value)));
+    let doing = format!("change `{}` of `{}`", change.prop, id.as_str());
+    let request = Request::change(Method::PATCH, collection, None, ids, doing);
+    request.with(each(ids, &more))
+}
+
 macro_rules! known {
     ($($thing:ty),*) => {$(
         impl Known for $thing {
@@ -94,6 +119,7 @@ macro_rules! known {
 known!(
     Named,
     certificates::Certificate,
+    instances::History,
     instances::Instance,
     services::Group,
     volumes::Mounted,

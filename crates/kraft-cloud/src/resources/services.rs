@@ -98,14 +98,15 @@ pub fn create(wanted: &CreateGroup) -> Request<Group> {
 
 /// Gets service groups; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Group> {
-    Request::about(Method::GET, ("services", None), ids, "get services")
+    Request::read(&["services"], ids, "get services")
 }
 
 /// Removes service groups, which must not have instances.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::about(
+    Request::change(
         Method::DELETE,
-        ("services", None),
+        &["services"],
+        None,
         ids,
         "remove the service",
     )

@@ -11,6 +11,8 @@ const KERNEL: u64 = 1;
 const APPLICATION: u64 = 2;
 /// Bit of `stop_reason`: the platform stopped the instance.
 const PLATFORM: u64 = 4;
+/// `stop_code` of the platform: an image could not be pulled.
+const IMAGE: u64 = 1;
 /// Bit of `stop_reason`: the user stopped the instance.
 const USER: u64 = 8;
 /// Bit of `stop_reason`: the stop was forced, without a graceful shutdown.
@@ -144,6 +146,8 @@ impl fmt::Display for StopReason {
             write!(f, "the application ended with exit code {code}")?;
         } else if self.reason & APPLICATION != 0 {
             f.write_str("the application ended")?;
+        } else if self.reason & !FORCED == PLATFORM && self.code == Some(IMAGE) {
+            f.write_str("the platform could not pull the image")?;
         } else if self.reason & PLATFORM != 0 {
             f.write_str("stopped by the platform")?;
         } else if self.reason & KERNEL != 0 {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Id, Request, each};
+use crate::request::{Form, Id, Request, Scope, each};
 
 /// Persistent volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,23 +51,58 @@ pub fn create(name: Option<&str>, size_mb: u64) -> Request<Named> {
     if let (Some(name), Some(wanted)) = (name, wanted.as_object_mut()) {
         wanted.insert("name".to_owned(), json!(name));
     }
-    Request::new(Method::POST, &["volumes"], "create a volume").with(json!([wanted]))
+    create_with(wanted)
 }
+
+/// Creates a volume from all of its fields.
+pub fn create_with(wanted: Value) -> Request<Named> {
+    let form = Form::new(Method::POST, &["volumes"]);
+    let older = form.clone().with(json!([wanted]));
+    Request::of(form.with(wanted), "create a volume").or_else(older)
+}
+
+/// Copies a volume, given by its UUID; `options` may have `vol_name`, `quota_policy`, `tags` and
+/// `access_mode`. The response is about the copy.
+pub fn duplicate(uuid: &str, options: &[(&str, Value)]) -> Request<Named> {
+    let options: Map<String, Value> = options
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let path = ["volumes", uuid, "clone"];
+    Request::new(Method::POST, &path, "copy the volume").with(Value::Object(options))
+}
+
+/// Gets templates of volumes; all of them if `ids` is empty.
+pub fn templates(ids: &[Id]) -> Request<Volume> {
+    let mut request = Request::read(&TEMPLATES, ids, "get templates of volumes");
+    // The description of 2024 does not know them.
+    request.older.clear();
+    request
+}
+
+/// Turns volumes into templates.
+pub fn make_template(ids: &[Id]) -> Request<Named> {
+    let mut request = Request::new(Method::POST, &TEMPLATES, "make a template");
+    request.scope = Scope::Only(ids.to_vec());
+    request.with(json!(ids))
+}
+
+/// Removes templates of volumes.
+pub fn remove_templates(ids: &[Id]) -> Request<Named> {
+    Request::change(Method::DELETE, &TEMPLATES, None, ids, "remove the template")
+}
+
+/// Path of the templates.
+const TEMPLATES: [&str; 2] = ["volumes", "templates"];
 
 /// Gets volumes; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Volume> {
-    // The cloud description has no call for a single volume.
-    let request = Request::new(Method::GET, &["volumes"], "get volumes");
-    if ids.is_empty() {
-        request
-    } else {
-        request.with(json!(ids))
-    }
+    Request::read(&["volumes"], ids, "get volumes")
 }
 
 /// Removes volumes.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::new(Method::DELETE, &["volumes"], "remove the volume").with(json!(ids))
+    Request::change(Method::DELETE, &["volumes"], None, ids, "remove the volume")
 }
 
 /// Attaches a volume to an instance, mounted at the absolute path `at`.
@@ -77,14 +112,18 @@ pub fn attach(volume: &Id, to: &Id, at: &str, readonly: bool) -> Request<Named> 
         ("at", json!(at)),
         ("readonly", json!(readonly)),
     ];
-    let body = each(std::slice::from_ref(volume), &more);
     let doing = format!("attach the volume to `{}`", to.as_str());
-    Request::new(Method::PUT, &["volumes", "attach"], doing).with(body)
+    put("attach", volume, &more, doing)
+}
+
+fn put(action: &str, volume: &Id, more: &[(&str, Value)], doing: String) -> Request<Named> {
+    let ids = std::slice::from_ref(volume);
+    let request = Request::change(Method::PUT, &["volumes"], Some(action), ids, doing);
+    request.with(each(ids, more))
 }
 
 /// Detaches a volume from an instance, or from all instances if `from` is `None`.
 pub fn detach(volume: &Id, from: Option<&Id>) -> Request<Named> {
     let more: Vec<(&str, Value)> = from.map(|id| ("from", json!(id))).into_iter().collect();
-    let body = each(std::slice::from_ref(volume), &more);
-    Request::new(Method::PUT, &["volumes", "detach"], "detach the volume").with(body)
+    put("detach", volume, &more, "detach the volume".to_owned())
 }

@@ -1,6 +1,7 @@
 //! Compare an instance with the one that the Compose file describes.
 
 use kraft_cloud::request::Id;
+use kraft_cloud::resources::images::without_host;
 use kraft_cloud::resources::instances::{
     CreateInstance, Instance, InstanceVolume, NewGroup, WantedGroup, WantedVolume,
 };
@@ -13,7 +14,7 @@ use crate::error::RequestError;
 const DEFAULT_RESTART: &str = "never";
 
 /// Returns whether an instance is up to date, in every property that the file specifies.
-pub(super) fn is_up_to_date(
+pub(crate) fn is_up_to_date(
     cloud: &Cloud,
     one: &Instance,
     wanted: &CreateInstance,
@@ -25,7 +26,7 @@ pub(super) fn is_up_to_date(
     let restart = restart(Some(&one.restart_policy)) == restart(wanted.restart_policy.as_deref());
     let volumes = one.volumes.len() == wanted.volumes.len()
         && wanted.volumes.iter().all(|volume| mounts(one, volume));
-    let itself = one.image == wanted.image && one.env == wanted.env;
+    let itself = without_host(&one.image) == without_host(&wanted.image) && one.env == wanted.env;
     Ok(itself && memory && args && restart && volumes && is_published(cloud, one, wanted)?)
 }
 

@@ -26,7 +26,7 @@
 //! # }
 //! ```
 
-mod change;
+pub(crate) mod change;
 pub mod images;
 mod spec;
 pub mod up;

@@ -42,7 +42,7 @@ impl Stack {
         Ok(CreateInstance {
             name: Some(self.instance(service)),
             args: naming::arguments(image, program.map(|(first, _)| first.as_str()), &args),
-            image: image.digest.clone(),
+            image: image.reference().to_owned(),
             env: self.environment(ctx, service)?,
             memory_mb: service.memory.map(|bytes| (bytes / MIB).max(1)),
             replicas: (replicas > 1 && service_group.is_some()).then(|| replicas - 1),

@@ -447,6 +447,7 @@ mod tests {
         Account {
             token: kraft_cloud::token::Token::of("anna", "secret").unwrap(),
             registry: "index.unikraft.io".to_owned(),
+            account: None,
         }
     }
 

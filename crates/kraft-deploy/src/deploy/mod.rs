@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use kraft_cloud::health::HealthCheck;
 use kraft_cloud::request::Id;
+use kraft_cloud::resources::Known as _;
 use kraft_cloud::resources::images::Image;
 use kraft_cloud::resources::instances::{CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services::{self, Service};
@@ -30,9 +31,9 @@ use crate::cloud::Cloud;
 use crate::created::{Created, Resource};
 use crate::error::RequestError;
 use crate::launch::{self, Launch, NewVolume};
-use crate::naming;
 use crate::readiness::{self, Address, WaitOptions};
 use crate::rollout::Rollout;
+use crate::{naming, plan};
 
 /// The platform's default memory of an instance, in MiB (cloud description, `memory_mb`).
 const DEFAULT_MEMORY: u64 = 128;
@@ -115,6 +116,7 @@ pub fn deploy(
     deployment: Deployment,
     created: &mut Created,
 ) -> Result<Deployed, Error> {
+    let is_project = matches!(target, DeployTarget::Project { .. });
     let (image, args) = match target {
         DeployTarget::Image { image, args } => (*image, args),
         DeployTarget::Project { project, args } => {
@@ -127,15 +129,40 @@ pub fn deploy(
             (image, args)
         }
     };
-    start(ctx, cloud, &image, &args, deployment, created)
+    let wanted = instance(&image, &args, &deployment);
+    // A project that did not change is not deployed again.
+    if is_project && let Some(same) = plan::unchanged(cloud, &wanted)? {
+        ctx.info(&format!(
+            "{} runs {} already: nothing changes",
+            same.title(),
+            image.reference()
+        ));
+        let instances = vec![same];
+        let services = published(cloud, &instances)?;
+        return Ok(Deployed {
+            instances,
+            services,
+        });
+    }
+    start(ctx, cloud, wanted, deployment, created)
+}
+
+/// Returns the instance to create.
+fn instance(image: &Image, args: &[String], deployment: &Deployment) -> CreateInstance {
+    let wanted = deployment.wanted.clone();
+    CreateInstance {
+        args: naming::arguments(image, deployment.entrypoint.as_deref(), args),
+        image: image.reference().to_owned(),
+        memory_mb: wanted.memory_mb.or_else(|| memory(image)),
+        ..wanted
+    }
 }
 
 /// Launches an instance of an image, and waits until it answers.
 fn start(
     ctx: &Context,
     cloud: &Cloud,
-    image: &Image,
-    args: &[String],
+    wanted: CreateInstance,
     deployment: Deployment,
     created: &mut Created,
 ) -> Result<Deployed, Error> {
@@ -148,12 +175,7 @@ fn start(
         launch::STABLE
     };
     let launch = Launch {
-        wanted: CreateInstance {
-            args: naming::arguments(image, deployment.entrypoint.as_deref(), args),
-            image: image.digest.clone(),
-            memory_mb: deployment.wanted.memory_mb.or_else(|| memory(image)),
-            ..deployment.wanted
-        },
+        wanted,
         volumes: deployment.volumes,
         rollout: deployment.rollout,
         wait: (!deployment.no_wait).then_some(WaitOptions { limit, stable }),

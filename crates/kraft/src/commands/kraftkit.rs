@@ -215,7 +215,7 @@ const ACCEPTED: &[Accepted] = &[
     flags(
         "cloud deploy",
         &[flag(
-            "--config FILE",
+            "-c --config FILE",
             "options of the kernel are those of the Kraftfile; `kraft kconfig set` edits them",
         )],
     ),

@@ -7,8 +7,8 @@ use kraft_deploy::created::Created;
 use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
 use kraft_deploy::{
-    RequestError, account, cloud, compose, domains, helper, images, import, launch, logs, metros,
-    naming, pem, ports, readiness, rollout, tunnel, volumes,
+    RequestError, account, cloud, compose, control, domains, helper, images, import, launch, logs,
+    metros, naming, pem, ports, profiles, readiness, rollout, tunnel, volumes,
 };
 use kraft_engine::transfer;
 use kraft_oci::push::PushError;
@@ -83,6 +83,7 @@ impl From<cloud::Error> for Failure {
         match error {
             Error::NoMetro => Self::usage(error),
             Error::Metro(error) => Self::usage(error),
+            Error::Profile(error) => error.into(),
             Error::Ask(error) => error.into(),
             Error::Account(error) => error.into(),
             Error::Client(error) => platform(error),
@@ -99,7 +100,36 @@ impl From<account::Error> for Failure {
             Error::Token(error) => Self::new(Kind::Authentication, error)
                 .hint("set `UKC_TOKEN` to the token as the platform shows it"),
             Error::Login(_) | Error::Missing => Self::new(Kind::Authentication, error),
+            Error::Profile(error) => error.into(),
             Error::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<profiles::Error> for Failure {
+    fn from(error: profiles::Error) -> Self {
+        use profiles::Error;
+
+        match error {
+            Error::File(error) => error.into(),
+            Error::Missing(_) => Self::usage(error),
+            Error::Readable(_) | Error::Parse { .. } | Error::Version(_) => {
+                Self::new(Kind::Failed, error)
+            }
+        }
+    }
+}
+
+impl From<control::Error> for Failure {
+    fn from(error: control::Error) -> Self {
+        use control::Error;
+
+        match error {
+            Error::Private(_) | Error::Url(_) => Self::usage(error),
+            Error::Account(error) => error.into(),
+            Error::Profile(error) => error.into(),
+            Error::Request(error) => platform(error),
+            Error::Runtime(error) => error.into(),
         }
     }
 }
@@ -108,6 +138,7 @@ impl From<metros::Error> for Failure {
     fn from(error: metros::Error) -> Self {
         match error {
             metros::Error::Metro(error) => Self::usage(error),
+            metros::Error::Profile(error) => error.into(),
             metros::Error::Runtime(error) => error.into(),
         }
     }

@@ -183,6 +183,16 @@ impl Ui {
         }
     }
 
+    /// Prints a table whose cells are known already.
+    pub(crate) fn table(&self, titles: &[&str], cells: &[Vec<Cell>]) -> Result<(), Failure> {
+        self.data(&table::table(titles, cells, self.width, self.colour))
+    }
+
+    /// Prints a list whose cells are known already.
+    pub(crate) fn list(&self, titles: &[&str], cells: &[Vec<Cell>]) -> Result<(), Failure> {
+        self.data(&table::list(titles, cells, self.colour))
+    }
+
     /// Returns whether data may be coloured.
     pub(crate) fn colour(&self) -> bool {
         self.colour

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, body, done, each, must_ask, nowhere, wrong_method};
+use super::{asked, body, done, each, must_ask, no_body, nowhere, query, wrong_method};
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::Shared;
-use crate::world::{Group, World};
+use crate::world::{Group, State, World};
 
 const POSITIVE: Kind = Kind::Number(1, 2_147_483_647);
 const STEP: &[Field] = &[
@@ -40,6 +40,38 @@ const CONFIGURE: &[Field] = &[
     ("master", Kind::Object(ID), true),
     ("policies", Kind::List(&Kind::Object(POLICY)), false),
 ];
+const POLICY_TODAY: &[Field] = &[
+    ("name", NAME, true),
+    ("enabled", Kind::Flag, false),
+    ("metric", Kind::Word(&["cpu"]), false),
+    (
+        "adjustment_type",
+        Kind::Word(&["change", "exact", "percentage"]),
+        false,
+    ),
+    ("steps", Kind::List(&Kind::Object(STEP)), true),
+];
+const ADD_TODAY: &[Field] = &[
+    ("name", NAME, true),
+    ("type", Kind::Object(POLICY_TODAY), true),
+];
+const CONFIGURE_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("min_size", POSITIVE, false),
+    ("max_size", POSITIVE, false),
+    ("warmup_time_ms", POSITIVE, false),
+    ("cooldown_time_ms", POSITIVE, false),
+    (
+        "create_args",
+        Kind::Object(&[
+            ("template", Kind::Object(ID), false),
+            ("roms", Kind::Any, false),
+        ]),
+        true,
+    ),
+    ("policies", Kind::List(&Kind::Object(POLICY_TODAY)), false),
+];
 /// Maximum number of policies per group, and of steps per policy.
 const MOST: (usize, usize) = (8, 4);
 
@@ -52,12 +84,30 @@ pub(super) fn answer(
     let mut world = shared.world();
     match (request.method.as_str(), group, path) {
         ("POST", None, []) => {
-            let list = must_ask(request, None, CONFIGURE)?;
+            let fields = if request.today {
+                CONFIGURE_TODAY
+            } else {
+                CONFIGURE
+            };
+            if request.today && !body(request)?.is_array() {
+                return Err(Fault::new(Code::Malformed, "the body is not a list").whole(400));
+            }
+            let list = must_ask(request, None, fields)?;
+            Ok(each("service_groups", list, |item| {
+                configure(&mut world, item)
+            }))
+        }
+        ("POST", Some(uuid), []) if request.today => {
+            let list = must_ask(request, Some(uuid), CONFIGURE_TODAY)?;
             Ok(each("service_groups", list, |item| {
                 configure(&mut world, item)
             }))
         }
         ("GET", _, []) => {
+            query(request, &[])?;
+            if request.today {
+                no_body(request)?;
+            }
             let all = || {
                 world
                     .groups
@@ -67,7 +117,7 @@ pub(super) fn answer(
             };
             let list = asked(request, group, ID)?.unwrap_or_else(all);
             Ok(each("service_groups", list, |item| {
-                Ok(view(world.find_group(item)?))
+                Ok(view(world.find_group(item)?, request.today))
             }))
         }
         ("DELETE", _, []) => {
@@ -91,6 +141,36 @@ pub(super) fn answer(
     }
 }
 
+/// Returns a policy in the form of 2024, in which policies are kept.
+fn stored(policy: &Value) -> Value {
+    let mut policy = policy.clone();
+    if let Some(own) = policy.as_object_mut() {
+        own.insert("type".to_owned(), json!("step"));
+        if own.get("adjustment_type") == Some(&json!("percentage")) {
+            own.insert("adjustment_type".to_owned(), json!("percent"));
+        }
+    }
+    policy
+}
+
+/// Returns a policy in the form of a description.
+fn shown(policy: &Value, today: bool) -> Value {
+    let mut policy = policy.clone();
+    let Some(own) = policy.as_object_mut() else {
+        return policy;
+    };
+    if !today {
+        own.remove("enabled");
+        return policy;
+    }
+    own.remove("type");
+    own.entry("enabled").or_insert(json!(true));
+    if own.get("adjustment_type") == Some(&json!("percent")) {
+        own.insert("adjustment_type".to_owned(), json!("percentage"));
+    }
+    policy
+}
+
 fn unconfigured() -> Fault {
     Fault::new(Code::AutoscaleNotConfigured, "Autoscale is not configured")
 }
@@ -102,7 +182,11 @@ fn group_mut<'a>(world: &'a mut World, item: &Value) -> Result<&'a mut Group, Fa
 }
 
 fn configure(world: &mut World, item: &Value) -> Result<Value, Fault> {
-    let master = world.find_instance(item.get("master").unwrap_or(&Value::Null))?;
+    let master = match (item.get("master"), item.pointer("/create_args/template")) {
+        (Some(master), _) => world.find_instance(master)?,
+        (None, Some(template)) => world.find_saved(template, State::Template)?,
+        (None, None) => String::new(),
+    };
     let name = world
         .instance(&master)
         .map(|one| one.name.clone())
@@ -124,14 +208,14 @@ fn configure(world: &mut World, item: &Value) -> Result<Value, Fault> {
             "Autoscale is configured already",
         ));
     }
-    group.policies = policies;
+    group.policies = policies.iter().map(stored).collect();
     group.autoscale = Some(json!({
         "enabled": true,
         "min_size": number("min_size", 1),
         "max_size": number("max_size", 4),
         "warmup_time_ms": number("warmup_time_ms", 1000),
         "cooldown_time_ms": number("cooldown_time_ms", 1000),
-        "master": {"uuid": master, "name": name},
+        "master": (!master.is_empty()).then(|| json!({"uuid": master, "name": name})),
     }));
     Ok(done(&group.uuid, &group.name, Value::Null))
 }
@@ -181,12 +265,21 @@ fn policies(
     let missing = |name: &str| Fault::new(Code::NotFound, format!("No policy with name '{name}'"));
     let wanted = |name: Option<&str>| match name {
         Some(name) => Ok(Some(vec![json!({"name": name})])),
+        // Today the body is one name.
+        None if request.today && body(request)?.is_array() => {
+            Err(Fault::new(Code::Malformed, "the body is not an object").whole(400))
+        }
         None => asked(request, None, ID),
     };
     match (method, name) {
         ("POST", None) => {
             let body = body(request)?;
-            check::object(&body, POLICY).map_err(|fault| fault.whole(400))?;
+            let fields = if request.today { ADD_TODAY } else { POLICY };
+            check::object(&body, fields).map_err(|fault| fault.whole(400))?;
+            let body = match (request.today, body.get("type")) {
+                (true, Some(policy)) => policy.clone(),
+                _ => body,
+            };
             let known = group
                 .policies
                 .iter()
@@ -200,7 +293,7 @@ fn policies(
                 ))
             } else {
                 is_sound(&body).map(|()| {
-                    group.policies.push(body.clone());
+                    group.policies.push(stored(&body));
                     json!({"status": "success", "name": body.get("name")})
                 })
             };
@@ -220,7 +313,11 @@ fn policies(
                     .policies
                     .iter()
                     .find(|one| one.get("name") == item.get("name"));
-                found.cloned().ok_or_else(|| missing(name))
+                let found = found.ok_or_else(|| missing(name))?;
+                Ok(match request.today {
+                    true => json!({"status": "success", "policy": shown(found, true)}),
+                    false => shown(found, false),
+                })
             }))
         }
         ("DELETE", _) => {
@@ -242,15 +339,25 @@ fn policies(
     }
 }
 
-fn view(group: &Group) -> Value {
+fn view(group: &Group, today: bool) -> Value {
     let mut item = match &group.autoscale {
-        Some(how) => done(&group.uuid, &group.name, how.clone()),
+        Some(how) => {
+            let mut how = how.clone();
+            if let (true, Some(own)) = (today, how.as_object_mut()) {
+                let master = own.remove("master").unwrap_or_default();
+                own.insert("template".to_owned(), master);
+            }
+            done(&group.uuid, &group.name, how)
+        }
         None => json!({
             "status": "unconfigured", "uuid": group.uuid, "name": group.name, "enabled": false
         }),
     };
     if let (Some(item), Some(_)) = (item.as_object_mut(), &group.autoscale) {
-        item.insert("policies".to_owned(), Value::Array(group.policies.clone()));
+        item.insert(
+            "policies".to_owned(),
+            group.policies.iter().map(|one| shown(one, today)).collect(),
+        );
     }
     item
 }

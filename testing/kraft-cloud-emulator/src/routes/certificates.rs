@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, body, done, each, must_ask, nowhere, query, wrong_method};
+use super::{body, done, each, listed, must_ask, nowhere, wrong_method};
 use crate::answer::{Code, Fault, items};
-use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD};
+use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Certificate, World, fresh_uuid, pointer, random, stamp};
@@ -14,6 +14,20 @@ const PEM: Kind = Kind::Text(8 << 20);
 const CREATE: &[Field] = &[
     NAME_FIELD,
     ("cn", NAME, true),
+    ("chain", PEM, true),
+    ("pkey", PEM, true),
+];
+
+const CREATE_TODAY: &[Field] = &[
+    NAME_FIELD,
+    ("cn", NAME, false),
+    ("common_name", NAME, false),
+    ("chain", PEM, true),
+    ("pkey", PEM, true),
+];
+const REPLACE: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
     ("chain", PEM, true),
     ("pkey", PEM, true),
 ];
@@ -32,20 +46,19 @@ pub(super) fn answer(
     match (request.method.as_str(), one) {
         ("POST", None) => {
             let body = body(request)?;
-            check::object(&body, CREATE).map_err(|fault| fault.whole(400))?;
+            let fields = if request.today { CREATE_TODAY } else { CREATE };
+            check::object(&body, fields).map_err(|fault| fault.whole(400))?;
+            if body.get("cn").is_some() == body.get("common_name").is_some() {
+                let message = "exactly one of `cn` and `common_name` must be set";
+                return Err(Fault::new(Code::NotBoth, message).whole(400));
+            }
             let outcome = create(&mut world, &body);
             Ok(items("certificates", vec![(body, outcome)]))
         }
         ("GET", _) => {
-            query(request, &["details"])?;
-            let all = || {
-                world
-                    .certificates
-                    .iter()
-                    .map(|one| json!({"uuid": one.uuid}))
-                    .collect()
-            };
-            let list = asked(request, one, ID)?.unwrap_or_else(all);
+            let all = world.certificates.iter();
+            let all = || all.map(|one| (one.uuid.clone(), Value::Null)).collect();
+            let list = listed(request, one, &["details"], all)?;
             Ok(each("certificates", list, |item| {
                 Ok(view(&world, world.find_certificate(item)?))
             }))
@@ -61,12 +74,25 @@ pub(super) fn answer(
                 Ok(done(&found.uuid, &found.name, Value::Null))
             }))
         }
+        ("PUT", _) if request.today => {
+            let list = must_ask(request, one, REPLACE)?;
+            Ok(each("certificates", list, |item| {
+                is_pem(item)?;
+                let uuid = world.find_certificate(item)?.uuid.clone();
+                let found = world.certificates.iter_mut().find(|one| one.uuid == uuid);
+                if let Some(one) = found {
+                    one.renewed += 1;
+                }
+                Ok(view(&world, world.find_certificate(item)?))
+            }))
+        }
         _ => Err(wrong_method()),
     }
 }
 
-fn create(world: &mut World, body: &Value) -> Result<Value, Fault> {
-    let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+/// Rejects a chain or a private key that is not PEM.
+fn is_pem(item: &Value) -> Result<(), Fault> {
+    let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
     for (field, label) in [("chain", "CERTIFICATE"), ("pkey", "PRIVATE KEY")] {
         let begun = text(field)
             .trim_start()
@@ -78,7 +104,16 @@ fn create(world: &mut World, body: &Value) -> Result<Value, Fault> {
             ));
         }
     }
-    let cn = text("cn").to_owned();
+    Ok(())
+}
+
+fn create(world: &mut World, body: &Value) -> Result<Value, Fault> {
+    let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    is_pem(body)?;
+    let cn = match text("common_name") {
+        "" => text("cn").to_owned(),
+        cn => cn.to_owned(),
+    };
     let name = match text("name") {
         "" => format!("{}-{}", cn.trim_start_matches("*."), random(5)),
         name => name.to_owned(),
@@ -97,6 +132,7 @@ fn create(world: &mut World, body: &Value) -> Result<Value, Fault> {
         cn,
         created: stamp(),
         state: "valid",
+        renewed: 0,
     });
     Ok(item)
 }
@@ -115,6 +151,16 @@ fn users(world: &World, certificate: &Certificate) -> Vec<Value> {
         .collect()
 }
 
+/// Returns the serial number, which is another after each renewal.
+fn serial(one: &Certificate) -> String {
+    let digits = one.uuid.replace('-', "");
+    format!(
+        "{}{}",
+        digits.get(..31).unwrap_or_default(),
+        one.renewed % 10
+    )
+}
+
 fn view(world: &World, one: &Certificate) -> Value {
     let more = json!({
         "created_at": one.created,
@@ -123,7 +169,7 @@ fn view(world: &World, one: &Certificate) -> Value {
         "validation": (one.state == "pending").then(|| json!({"attempt": 1, "next": stamp()})),
         "subject": format!("CN={}", one.cn),
         "issuer": "CN=emulator",
-        "serial_number": one.uuid.replace('-', ""),
+        "serial_number": serial(one),
         "not_before": one.created,
         "not_after": "2099-01-01T00:00:00Z",
         "service_groups": users(world, one),

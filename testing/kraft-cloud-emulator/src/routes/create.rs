@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::instances::view;
 use super::{body, life, query, services, volumes};
@@ -71,14 +71,141 @@ const CREATE: &[Field] = &[
     ),
 ];
 
+const CREATE_TODAY: &[Field] = &[
+    NAME_FIELD,
+    ("image", Kind::Image, false),
+    ("args", Kind::List(&TEXT), false),
+    ("env", Kind::Texts, false),
+    ("memory_mb", Kind::Number(16, 1 << 20), false),
+    ("vcpus", Kind::Number(1, 64), false),
+    (
+        "restart_policy",
+        Kind::Word(&["always", "on-failure", "never"]),
+        false,
+    ),
+    ("scale_to_zero", Kind::Object(SCALE_TO_ZERO_TODAY), false),
+    ("volumes", Kind::List(&Kind::Object(VOLUME_TODAY)), false),
+    ("service_group", Kind::Object(GROUP_TODAY), false),
+    ("autostart", Kind::Flag, false),
+    ("replicas", Kind::Number(0, 253), false),
+    ("wait_timeout_ms", Kind::Number(-1, 2_147_483_647), false),
+    ("timeout_s", Kind::Number(-1, 2_147_483), false),
+    (
+        "features",
+        Kind::List(&Kind::Word(&["delete-on-stop", "nested-virt"])),
+        false,
+    ),
+];
+const SCALE_TO_ZERO_TODAY: &[Field] = &[
+    ("policy", Kind::Word(&["on", "off", "idle"]), false),
+    ("stateful", Kind::Flag, false),
+    ("cooldown_time_ms", Kind::Number(0, 86_400_000), false),
+    ("notify_time_ms", Kind::Number(0, 86_400_000), false),
+];
+const VOLUME_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("size_mb", Kind::Number(1, 1_048_576), false),
+    ("at", Kind::Text(4096), true),
+    ("readonly", Kind::Flag, false),
+    ("host_path", Kind::Text(4096), false),
+    ("quota_policy", Kind::Word(&["static", "dynamic"]), false),
+    ("filesystem", Kind::Word(&["ext4", "virtiofs"]), false),
+    ("tags", TAGS, false),
+    ("uid", Kind::Number(0, i64::MAX), false),
+    ("gid", Kind::Number(0, i64::MAX), false),
+    ("access_mode", Kind::Word(&["rwo", "rox", "rwx"]), false),
+    ("args", Kind::Texts, false),
+];
+const GROUP_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    (
+        "services",
+        Kind::List(&Kind::Object(services::MAPPING_TODAY)),
+        false,
+    ),
+    (
+        "domains",
+        Kind::List(&Kind::Object(services::DOMAIN)),
+        false,
+    ),
+    ("soft_limit", Kind::Number(1, 65535), false),
+    ("hard_limit", Kind::Number(1, 65535), false),
+];
+pub(super) const TAGS: Kind = Kind::List(&Kind::Text(256));
+const FILES: Kind = Kind::List(&Kind::Object(&[
+    ("path", Kind::Text(4096), true),
+    ("encoding", Kind::Word(&["text", "base64"]), false),
+    ("data", TEXT, false),
+]));
+const ROM: &[Field] = &[
+    ("name", Kind::Text(255), true),
+    ("image", Kind::Image, false),
+    ("files", FILES, false),
+    ("at", Kind::Text(4096), false),
+];
+const PLUGIN: &[Field] = &[
+    ("name", Kind::Text(63), true),
+    ("image", Kind::Image, false),
+    ("rom", Kind::Image, false),
+    ("config", Kind::Any, false),
+];
+const SCHEDULE: &[Field] = &[
+    ("name", Kind::Text(255), false),
+    ("when", Kind::Text(255), true),
+    (
+        "action",
+        Kind::Word(&["start", "stop", "delete", "exec"]),
+        true,
+    ),
+    ("args", Kind::List(&TEXT), false),
+];
+const NIC: &[Field] = &[
+    ("name", Kind::Text(255), false),
+    ("tap_name", Kind::Text(255), false),
+    ("ip", Kind::Text(255), false),
+    ("mac", Kind::Text(255), false),
+    ("autoconfig", Kind::Flag, false),
+    ("relay", Kind::Any, false),
+];
+/// Fields of a new instance that 2024 did not have.
+const TODAY: &[Field] = &[
+    ("template", Kind::Any, false),
+    ("branch_from", Kind::Object(ID), false),
+    ("checkpoint", Kind::Object(ID), false),
+    ("roms", Kind::List(&Kind::Object(ROM)), false),
+    ("plugins", Kind::List(&Kind::Object(PLUGIN)), false),
+    ("tags", TAGS, false),
+    ("annotations", Kind::Texts, false),
+    ("schedules", Kind::List(&Kind::Object(SCHEDULE)), false),
+    ("autokill", Kind::Any, false),
+    ("hostname", Kind::Text(63), false),
+    ("dependencies", Kind::List(&Kind::Object(ID)), false),
+    ("gateway", Kind::Text(255), false),
+    ("nameserver", Kind::Text(255), false),
+    ("network_interfaces", Kind::List(&Kind::Object(NIC)), false),
+    ("type", Kind::Word(&["micro", "full"]), false),
+    ("gpus", Kind::Number(0, 1), false),
+    (
+        "sched_priority",
+        Kind::Word(&["normal", "medium", "high", "admin"]),
+        false,
+    ),
+];
+
 pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Response> {
     query(request, &[])?;
     let body = body(request)?;
-    check::object(&body, CREATE).map_err(|fault| fault.whole(400))?;
-    let made = {
+    let fields: Vec<Field> = match request.today {
+        true => [CREATE_TODAY, TODAY].concat(),
+        false => CREATE.to_vec(),
+    };
+    check::object(&body, &fields).map_err(|fault| fault.whole(400))?;
+    let made = prepare(shared, &body).and_then(|()| {
         let mut world = shared.world();
         make(&mut world, &body)
-    };
+    });
     let made = match made {
         Ok(made) => made,
         Err(fault) => return Ok(items("instances", vec![(body, Err(fault))])),
@@ -90,18 +217,123 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Res
         .unwrap_or(false);
     if starts {
         made.iter().for_each(|uuid| life::begin(shared, uuid));
-        life::until_running(
-            shared,
-            &made,
-            body.get("wait_timeout_ms").and_then(Value::as_i64),
-        );
+        life::until_running(shared, &made, life::timeout(&body, "wait_timeout_ms"));
     }
     let world = shared.world();
     let views = made.into_iter().filter_map(|uuid| {
-        let view = view(&world, world.instance(&uuid)?, false);
+        let view = view(&world, world.instance(&uuid)?, false, request.today);
         Some((Value::Null, Ok(view)))
     });
     Ok(items("instances", views.collect()))
+}
+
+/// What a new instance starts from: an image, or a saved or running instance.
+struct Source {
+    image: crate::world::Image,
+    args: Option<Vec<String>>,
+    memory: i64,
+    asked: Map<String, Value>,
+    history: Vec<Value>,
+}
+
+/// Returns the reference of an image that is given as text or as an object.
+pub(super) fn image_name(value: &Value) -> Option<String> {
+    let text = value.as_str().or_else(|| value.get("url")?.as_str());
+    text.map(str::to_owned)
+}
+
+fn source(world: &World, body: &Value) -> Result<Source, Fault> {
+    let from = ["image", "template", "branch_from", "checkpoint"];
+    let given: Vec<&str> = from
+        .into_iter()
+        .filter(|key| body.get(key).is_some())
+        .collect();
+    let id = |key: &str| {
+        let value = body.get(key).cloned().unwrap_or_default();
+        let mut id = Map::new();
+        for key in ["uuid", "name"] {
+            id.extend(value.get(key).map(|text| (key.to_owned(), text.clone())));
+        }
+        Value::Object(id)
+    };
+    let base = match given.as_slice() {
+        ["image"] => {
+            let name = body.get("image").and_then(image_name).unwrap_or_default();
+            return Ok(Source {
+                image: world.resolve(&name)?,
+                args: None,
+                memory: 128,
+                asked: Map::new(),
+                history: Vec::new(),
+            });
+        }
+        [key @ "template"] => world.find_saved(&id(key), State::Template)?,
+        [key @ "checkpoint"] => world.find_saved(&id(key), State::Checkpoint)?,
+        [key] => world.find_instance(&id(key))?,
+        _ => {
+            let message = "exactly one of `image`, `template`, `branch_from` and `checkpoint` \
+                           must be set";
+            return Err(Fault::new(Code::NotBoth, message));
+        }
+    };
+    let missing = || Fault::new(Code::NotFound, "its source is gone");
+    let base = world.instance(&base).ok_or_else(missing)?;
+    let mut asked = base.asked.as_object().cloned().unwrap_or_default();
+    for own in [
+        "name",
+        "service_group",
+        "volumes",
+        "tags",
+        "delete_lock",
+        "replicas",
+        "template_autokill",
+        "checkpoint_autokill",
+    ] {
+        asked.remove(own);
+    }
+    let mut history = base.history.clone();
+    if base.state == State::Checkpoint {
+        history.insert(
+            0,
+            json!({"uuid": base.uuid, "name": base.name, "created_at": base.created}),
+        );
+    }
+    Ok(Source {
+        image: world.image_of(&base.image).ok_or_else(missing)?,
+        args: Some(base.args.clone()),
+        memory: base.memory,
+        asked,
+        history,
+    })
+}
+
+/// Makes the template of a new instance, if it does not exist and the request says how.
+fn prepare(shared: &Shared, body: &Value) -> Result<(), Fault> {
+    let Some(template) = body.get("template") else {
+        return Ok(());
+    };
+    let mut world = shared.world();
+    let how = template
+        .get("create_args")
+        .filter(|_| template.get("prepare") == Some(&json!(true)));
+    let name = template.get("name");
+    let (Some(how), Some(name)) = (how, name) else {
+        return Ok(());
+    };
+    if world
+        .find_saved(&json!({"name": name}), State::Template)
+        .is_ok()
+    {
+        return Ok(());
+    }
+    let mut new = how.clone();
+    if let Some(new) = new.as_object_mut() {
+        new.insert("name".to_owned(), name.clone());
+    }
+    for uuid in make(&mut world, &new)? {
+        world.enter(&uuid, State::Template);
+    }
+    Ok(())
 }
 
 /// Creates all replicas or none, and returns their UUIDs.
@@ -109,7 +341,8 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     let text = |key: &str| body.get(key).and_then(Value::as_str);
     let number = |key: &str, default| body.get(key).and_then(Value::as_i64).unwrap_or(default);
     exclusions(body)?;
-    let image = world.resolve(text("image").unwrap_or_default())?;
+    let source = source(world, body)?;
+    let image = source.image;
     let app = image
         .repository
         .rsplit('/')
@@ -117,7 +350,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
         .unwrap_or("app")
         .to_owned();
     let copies = usize::try_from(number("replicas", 0)).unwrap_or(0) + 1;
-    let memory = number("memory_mb", 128);
+    let memory = number("memory_mb", source.memory);
     quota(world, copies, memory, body)?;
     if let Some(name) = text("name")
         && world.instances.iter().any(|one| one.name == name)
@@ -139,8 +372,12 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     let given = given.map(|args| args.iter().filter_map(Value::as_str).map(str::to_owned));
     let args: Vec<String> = match given {
         Some(args) => args.collect(),
+        None if source.args.is_some() => source.args.unwrap_or_default(),
         None => image.args.split_whitespace().map(str::to_owned).collect(),
     };
+    let mut asked = source.asked;
+    asked.extend(body.as_object().cloned().unwrap_or_default());
+    let asked = Value::Object(asked);
     let mut made = Vec::with_capacity(copies);
     for copy in 0..copies {
         let uuid = fresh_uuid();
@@ -157,7 +394,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
             state: State::Stopped,
             next: None,
             image: format!("{}@{}", image.repository, image.digest),
-            asked: body.clone(),
+            asked: asked.clone(),
             memory,
             args: args.clone(),
             group: group.clone(),
@@ -172,6 +409,8 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
             console: Vec::new(),
             forgotten: 0,
             backends: std::collections::BTreeMap::new(),
+            history: source.history.clone(),
+            updates: Vec::new(),
             traffic: crate::sleep::Traffic::default(),
             real: world.settings.kraft.is_some() && !crate::helpers::plays(&image.repository),
         });
@@ -188,7 +427,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
 }
 
 /// Keeps an image for its instances, even if it is removed from the registry later.
-fn remember_image(world: &mut World, image: crate::world::Image) {
+pub(super) fn remember_image(world: &mut World, image: crate::world::Image) {
     let known = |one: &crate::world::Image| {
         one.repository == image.repository && one.digest == image.digest
     };
@@ -214,10 +453,25 @@ fn exclusions(body: &Value) -> Result<(), Fault> {
         .get("autostart")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    let waits = body
-        .get("wait_timeout_ms")
-        .and_then(Value::as_i64)
-        .unwrap_or(0);
+    let waits = life::timeout(body, "wait_timeout_ms").unwrap_or(0);
+    let full = body.get("type").and_then(Value::as_str) == Some("full");
+    let gpus = body.get("gpus").and_then(Value::as_i64).unwrap_or(0);
+    if full && zero != "off" {
+        return clash("`type: full` and `scale_to_zero` exclude each other");
+    }
+    if full && (body.get("template").is_some() || body.get("checkpoint").is_some()) {
+        return clash("`type: full` and a template or a checkpoint exclude each other");
+    }
+    if gpus > 0 && !full {
+        return clash("`gpus` needs `type: full`");
+    }
+    if body
+        .get("plugins")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.len() > 8)
+    {
+        return Err(Fault::new(Code::Invalid, "more than eight plugins"));
+    }
     if deletes && policy != "never" {
         return clash("`delete-on-stop` and a restart policy exclude each other");
     }
@@ -244,10 +498,7 @@ fn quota(world: &World, copies: usize, memory: i64, body: &Value) -> Result<(), 
     if world.instances.len() + copies > hard.instances {
         return Err(Fault::new(Code::Quota, "no more instances are allowed"));
     }
-    let live = world
-        .instances
-        .iter()
-        .filter(|one| one.state != State::Stopped);
+    let live = world.instances.iter().filter(|one| !one.state.is_at_rest());
     let used: i64 = live.map(|one| one.memory).sum();
     let more = memory.saturating_mul(i64::try_from(copies).unwrap_or(i64::MAX));
     let starts = body
@@ -342,7 +593,7 @@ fn group(world: &mut World, body: &Value) -> Result<Option<String>, Fault> {
         if let Some(new) = new.as_object_mut() {
             new.entry("services").or_insert_with(|| json!([]));
         }
-        check::object(&new, services::CREATE)?;
+        check::object(&new, services::CREATE_TODAY)?;
         return services::create(world, &new, false).map(Some);
     }
     let uuid = world.find_group(asked)?.uuid.clone();

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, query, wrong_method};
-use crate::answer::items;
-use crate::check::{Field, Kind};
+use super::{asked, each, must_ask, query, wrong_method};
+use crate::answer::{Code, Fault, items};
+use crate::check::{Field, Kind, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::Shared;
-use crate::world::{Image, hostless};
+use crate::world::{Image, fresh_uuid, hostless, stamp};
 
 /// The API description names the second field `tagged`, and clients send `tag`.
 const FIELDS: &[Field] = &[
@@ -33,6 +33,116 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Res
     });
     let list = found.map(|image| (Value::Null, Ok(view(image)))).collect();
     Ok(items("images", list))
+}
+
+const TODAY: &[Field] = &[
+    ("digest", Kind::Text(2048), false),
+    ("tag", Kind::Text(2048), false),
+];
+const PIN: &[Field] = &[
+    ("url", Kind::Text(2048), true),
+    ("timeout_s", Kind::Number(-1, 86_400), true),
+    ("credentials", Kind::Text(8 << 20), false),
+    ("headers", Kind::Texts, false),
+    (
+        "pull_policy",
+        Kind::Word(&["always", "if_not_present", "never"]),
+        false,
+    ),
+    ("merge_requests", Kind::Flag, false),
+    (
+        "autokill",
+        Kind::Object(&[("time_ms", Kind::Number(0, i64::MAX), true)]),
+        false,
+    ),
+];
+const UNPIN: &[Field] = &[("uuid", UUID_FIELD.1, true)];
+
+/// `/images`, the images that the nodes have, and their pins; `/image-store`, all images (2026).
+pub(super) fn today(shared: &Shared, request: &Request, nodes: bool) -> Result<Response, Response> {
+    let mut world = shared.world();
+    match request.method.as_str() {
+        "GET" => {
+            query(request, &["tag", "digest"])?;
+            let named = request
+                .query
+                .iter()
+                .filter(|(key, _)| key == "tag" || key == "digest");
+            let mut wanted: Vec<Value> = named
+                .map(|(key, text)| json!({ key.as_str(): text }))
+                .collect();
+            wanted.extend(asked(request, None, TODAY)?.unwrap_or_default());
+            let images = world.visible_images();
+            let used = |image: &&Image| {
+                let name = format!("{}@{}", image.repository, image.digest);
+                let pinned = |pin: &Value| {
+                    let url = pin.get("url").cloned().unwrap_or_default();
+                    meets(image, &json!({"tag": url})) || meets(image, &json!({"digest": url}))
+                };
+                world.instances.iter().any(|one| one.image == name) || world.pins.iter().any(pinned)
+            };
+            let found = images.iter().filter(|image| !nodes || used(image));
+            let found = found
+                .filter(|image| wanted.is_empty() || wanted.iter().any(|item| meets(image, item)));
+            let list = found.map(|image| {
+                let name = format!("{}@{}", image.repository, image.digest);
+                let users = world.instances.iter().filter(|one| one.image == name);
+                let users: Vec<&str> = users.map(|one| one.uuid.as_str()).collect();
+                (Value::Null, Ok(described(image, &users)))
+            });
+            Ok(items("images", list.collect()))
+        }
+        "POST" if nodes => {
+            let list = must_ask(request, None, PIN)?;
+            Ok(each("images", list, |item| {
+                if item.get("timeout_s") == Some(&json!(0)) {
+                    return Err(Fault::new(Code::Invalid, "`timeout_s` is 0"));
+                }
+                let url = item.get("url").and_then(Value::as_str).unwrap_or_default();
+                let image = world.resolve(url)?;
+                let pin = json!({
+                    "status": "success", "uuid": fresh_uuid(), "created_at": stamp(),
+                    "url": format!("oci://index.unikraft.io/{}@{}", image.repository, image.digest),
+                    "state": "pinned", "persistent": item.get("autokill").is_none(),
+                });
+                world.pins.push(pin.clone());
+                Ok(pin)
+            }))
+        }
+        "DELETE" if nodes => {
+            let list = must_ask(request, None, UNPIN)?;
+            Ok(each("images", list, |item| {
+                let at = world
+                    .pins
+                    .iter()
+                    .position(|pin| pin.get("uuid") == item.get("uuid"));
+                let missing = || Fault::new(Code::NotFound, "there is no such pin");
+                let pin = world.pins.remove(at.ok_or_else(missing)?);
+                Ok(json!({"status": "success", "uuid": pin.get("uuid")}))
+            }))
+        }
+        _ => Err(wrong_method()),
+    }
+}
+
+/// Returns the URL of an image by its digest, `oci://HOST/NAME@DIGEST`.
+pub(super) fn url(image: &str) -> String {
+    format!("oci://index.unikraft.io/{image}")
+}
+
+fn described(image: &Image, users: &[&str]) -> Value {
+    let (name, args) = (shown(image), image.args.split_whitespace());
+    let tags = image.tags.iter().map(|tag| format!("{name}:{tag}"));
+    json!({
+        "url": url(&format!("{name}@{}", image.digest)),
+        "tags": tags.collect::<Vec<_>>(),
+        "created_at": "2026-01-01T00:00:00Z",
+        "initrd_or_rom": false,
+        "size_in_bytes": image.size,
+        "args": args.collect::<Vec<_>>(),
+        "env": {},
+        "users": users,
+    })
 }
 
 fn meets(image: &Image, item: &Value) -> bool {

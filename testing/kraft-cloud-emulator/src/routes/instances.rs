@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, create, done, each, life, must_ask, nowhere, query, wrong_method};
-use crate::check::ID;
+use super::{
+    asked, create, done, each, life, listed, must_ask, no_body, nowhere, query, wrong_method,
+};
+use crate::answer::{Code, Fault};
+use crate::check::{Field, ID, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Instance, State, World, pointer};
@@ -17,10 +20,21 @@ pub(super) fn answer(
         ("POST", []) => create::answer(shared, request),
         ("PUT", ["start"]) => life::start(shared, request, None),
         ("PUT", ["stop"]) => life::stop(shared, request, None),
-        ("GET" | "PUT", ["wait"]) => life::wait(shared, request),
+        ("PATCH", []) if request.today => change(shared, request, None),
+        ("GET", ["wait"]) => life::wait(shared, request, None),
+        ("PUT", ["wait"]) if !request.today => life::wait(shared, request, None),
+        ("PUT", ["suspend"]) if request.today => life::suspend(shared, request, None),
+        ("GET", ["history"]) if request.today => super::saved::history(shared, request, None, None),
         ("GET", ["log"]) => life::log(shared, request, None),
         ("GET", ["metrics"]) => metrics(shared, request, None),
         (_, ["start" | "stop" | "wait" | "log" | "metrics"]) => Err(wrong_method()),
+        (_, ["suspend" | "history"]) if request.today => Err(wrong_method()),
+        ("GET", [uuid, "wait"]) if request.today => life::wait(shared, request, Some(uuid)),
+        ("PUT", [uuid, "suspend"]) if request.today => life::suspend(shared, request, Some(uuid)),
+        ("GET", [uuid, "history"]) if request.today => {
+            super::saved::history(shared, request, Some(uuid), None)
+        }
+        ("PATCH", [uuid]) if request.today => change(shared, request, Some(uuid)),
         ("PUT", [uuid, "start"]) => life::start(shared, request, Some(uuid)),
         ("PUT", [uuid, "stop"]) => life::stop(shared, request, Some(uuid)),
         ("GET", [uuid, "log"]) => life::log(shared, request, Some(uuid)),
@@ -35,32 +49,107 @@ pub(super) fn answer(
 }
 
 fn list(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Response, Response> {
-    query(request, &["details", "metrics"])?;
     let world = shared.world();
-    let all = || {
-        world
-            .instances
-            .iter()
-            .map(|one| json!({"uuid": one.uuid}))
-            .collect()
-    };
-    let list = asked(request, one, ID)?.unwrap_or_else(all);
-    let measured = request.parameter("metrics") == Some("true");
+    let all = || of_state(&world, |state| !is_saved(state));
+    let list = listed(request, one, &["details", "metrics"], all)?;
+    let measured = !request.today && request.parameter("metrics") == Some("true");
     Ok(each("instances", list, |item| {
         let uuid = world.find_instance(item)?;
         let found = world.instance(&uuid);
         Ok(found
-            .map(|one| view(&world, one, measured))
+            .map(|one| view(&world, one, measured, request.today))
             .unwrap_or_default())
     }))
 }
 
-fn remove(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Response, Response> {
-    let list = must_ask(request, one, ID)?;
+/// Returns whether an instance is a template or a checkpoint, which are listed by themselves.
+fn is_saved(state: State) -> bool {
+    matches!(state, State::Template | State::Checkpoint)
+}
+
+/// Returns UUID and tags of the instances in some states.
+pub(super) fn of_state(world: &World, wanted: impl Fn(State) -> bool) -> Vec<(String, Value)> {
+    let found = world.instances.iter().filter(|one| wanted(one.state));
+    found
+        .map(|one| {
+            let tags = one.asked.get("tags").cloned();
+            (one.uuid.clone(), tags.unwrap_or_default())
+        })
+        .collect()
+}
+
+/// Properties of an instance that can be changed.
+const PROPERTIES: &[&str] = &[
+    "image",
+    "args",
+    "env",
+    "memory_mb",
+    "vcpus",
+    "scale_to_zero",
+    "tags",
+    "delete_lock",
+    "schedules",
+    "autokill",
+    "hostname",
+    "roms",
+    "dependencies",
+    "sched_priority",
+    "plugins",
+    "annotations",
+];
+
+fn change(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Response, Response> {
+    let mut world = shared.world();
+    super::patch(request, one, "instances", PROPERTIES, |item| {
+        let uuid = world.find_instance(item)?;
+        let mut item = item.clone();
+        if item.get("prop") == Some(&json!("image"))
+            && let Some(name) = item.get("value").and_then(create::image_name)
+        {
+            let image = world.resolve(&name)?;
+            let name = format!("{}@{}", image.repository, image.digest);
+            if let Some(item) = item.as_object_mut() {
+                item.insert("value".to_owned(), json!(name));
+            }
+            create::remember_image(&mut world, image);
+        }
+        let one = world.instance_mut(&uuid);
+        let one = one.ok_or_else(|| Fault::new(Code::NotFound, "it is gone"))?;
+        crate::patch::change(one, &item)?;
+        Ok((uuid, one.name.clone()))
+    })
+}
+
+/// Fields of an instance to remove (2026).
+const REMOVE: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("timeout_s", Kind::Number(-1, 86_400), false),
+    ("dont_retain", Kind::Flag, false),
+];
+
+/// Returns whether a resource is protected from its removal.
+pub(super) fn is_locked(properties: &Value) -> bool {
+    properties.get("delete_lock") == Some(&json!(true))
+}
+
+/// Returns the error for a resource that is protected from its removal.
+pub(super) fn locked() -> Fault {
+    Fault::new(Code::WrongState, "it is locked: unset `delete_lock` first")
+}
+
+pub(super) fn remove(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    let fields = if request.today { REMOVE } else { ID };
+    let list = must_ask(request, one, fields)?;
     let answer = each("instances", list, |item| {
         let mut world = shared.world();
         let uuid = world.find_instance(item)?;
         let (name, state) = match world.instance(&uuid) {
+            Some(one) if is_locked(&one.asked) => return Err(locked()),
             Some(one) => (one.name.clone(), one.state),
             None => return Ok(Value::Null),
         };
@@ -74,6 +163,10 @@ fn remove(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Respo
                 group.policies.clear();
             }
         }
+        let event = world
+            .instance(&uuid)
+            .map(|one| crate::audit::moved(one, state));
+        world.events.extend(event);
         world.remove_instance(&uuid);
         drop(world);
         crate::machine::remove(shared, &uuid);
@@ -84,21 +177,19 @@ fn remove(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Respo
 
 fn metrics(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Response, Response> {
     query(request, &[])?;
+    if request.today {
+        no_body(request)?;
+    }
     let world = shared.world();
-    let all = || {
-        world
-            .instances
-            .iter()
-            .map(|one| json!({"uuid": one.uuid}))
-            .collect()
-    };
-    let list = asked(request, one, ID)?.unwrap_or_else(all);
+    let all = || of_state(&world, |state| !is_saved(state));
+    let all = || all().into_iter().map(|(uuid, _)| json!({"uuid": uuid}));
+    let list = asked(request, one, ID)?.unwrap_or_else(|| all().collect());
     Ok(each("instances", list, |item| {
         let uuid = world.find_instance(item)?;
         let found = world.instance(&uuid);
         let measured = found.map(|one| {
             let mut more = measures(one);
-            if let Some(more) = more.as_object_mut() {
+            if let (Some(more), false) = (more.as_object_mut(), request.today) {
                 more.insert("state".to_owned(), json!(one.state.word()));
                 more.insert("start_count".to_owned(), json!(one.starts));
                 more.insert("uptime_ms".to_owned(), json!(uptime(one)));
@@ -120,7 +211,7 @@ fn measures(one: &Instance) -> Value {
 }
 
 fn uptime(one: &Instance) -> u64 {
-    let live = one.state != State::Stopped;
+    let live = !one.state.is_at_rest();
     let since = one
         .started
         .as_ref()
@@ -138,8 +229,37 @@ fn restart(one: &Instance) -> Option<Value> {
     Some(json!({"attempt": one.attempts, "next_at": then}))
 }
 
+/// Properties of 2026 that are returned as they were set.
+const SHOWN: &[&str] = &[
+    "tags",
+    "annotations",
+    "delete_lock",
+    "features",
+    "roms",
+    "plugins",
+    "schedules",
+    "autokill",
+    "template_autokill",
+    "checkpoint_autokill",
+    "sched_priority",
+    "gateway",
+    "nameserver",
+    "type",
+];
+
+/// Returns a published port in short form, such as `tls:443`.
+fn described(service: &Value) -> String {
+    let handlers = service.get("handlers").and_then(Value::as_array);
+    let first = handlers.and_then(|handlers| handlers.first()?.as_str());
+    let port = service
+        .get("port")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    format!("{}:{port}", first.unwrap_or("tcp"))
+}
+
 /// Returns the JSON of an instance.
-pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
+pub(super) fn view(world: &World, one: &Instance, measured: bool, today: bool) -> Value {
     let asked = |key: &str| one.asked.get(key).cloned();
     let group = one.group.as_ref().and_then(|uuid| {
         let group = world.groups.iter().find(|group| group.uuid == *uuid)?;
@@ -186,13 +306,19 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
         .split('.')
         .filter_map(|octet| octet.parse::<u8>().ok());
     let mac: String = octets.map(|octet| format!(":{octet:02x}")).collect();
-    let image = one.image.strip_prefix("official/").unwrap_or(&one.image);
+    let image = match today {
+        true => super::images::url(&one.image),
+        false => {
+            let image = one.image.strip_prefix("official/");
+            image.unwrap_or(&one.image).to_owned()
+        }
+    };
     let mut item = json!({
         "created_at": one.created,
         "state": one.state.word(),
         "image": image,
         "memory_mb": one.memory,
-        "vcpus": 1,
+        "vcpus": asked("vcpus").unwrap_or_else(|| json!(1)),
         "args": one.args,
         "env": asked("env").unwrap_or_else(|| json!({})),
         "start_count": one.starts,
@@ -215,6 +341,39 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
         "scale_to_zero": zero,
         "volumes": mounts,
     });
+    if let (true, Some(item)) = (today, item.as_object_mut()) {
+        for key in SHOWN {
+            if let Some(value) = asked(key) {
+                item.insert((*key).to_owned(), value);
+            }
+        }
+        if !one.updates.is_empty() {
+            item.insert("updates".to_owned(), json!(one.updates));
+        }
+        if let Some(plugins) = item.get_mut("plugins").and_then(Value::as_array_mut) {
+            for plugin in plugins.iter_mut().filter_map(Value::as_object_mut) {
+                let image = plugin.remove("rom").or_else(|| plugin.remove("image"));
+                let image = image.as_ref().and_then(create::image_name);
+                plugin.insert("image".to_owned(), json!(image));
+            }
+        }
+        let gpus = asked("gpus").and_then(|count| count.as_u64()).unwrap_or(0);
+        let gpu = |_| json!({"uuid": one.uuid, "model": "emulated"});
+        if gpus > 0 {
+            item.insert("gpus".to_owned(), (0..gpus).map(gpu).collect());
+        }
+        let group = one
+            .group
+            .as_ref()
+            .and_then(|uuid| world.groups.iter().find(|group| group.uuid == *uuid));
+        let services = group.into_iter().flat_map(|group| &group.services);
+        let services: Vec<String> = services.map(described).collect();
+        item.insert("services".to_owned(), json!(services));
+        if let Some(zero) = item.get_mut("scale_to_zero").and_then(Value::as_object_mut) {
+            let on = zero.get("policy") != Some(&json!("off"));
+            zero.insert("enabled".to_owned(), json!(on));
+        }
+    }
     if let (true, Some(item), Value::Object(more)) = (measured, item.as_object_mut(), measures(one))
     {
         item.extend(more);

@@ -15,15 +15,45 @@ use crate::world::State;
 
 const TIME: Kind = Kind::Number(-1, 2_147_483_647);
 const START: &[Field] = &[UUID_FIELD, NAME_FIELD, ("wait_timeout_ms", TIME, false)];
-const STOP: &[Field] = &[
+const START_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("wait_timeout_ms", TIME, false),
+    ("timeout_s", TIME, false),
+];
+const STOP: &[Field] = &[UUID_FIELD, NAME_FIELD, ("force", Kind::Flag, false), DRAIN];
+const DRAIN: Field = ("drain_timeout_ms", Kind::Number(-1, 3_600_000), false);
+const STOP_TODAY: &[Field] = &[
     UUID_FIELD,
     NAME_FIELD,
     ("force", Kind::Flag, false),
-    ("drain_timeout_ms", Kind::Number(-1, 3_600_000), false),
+    DRAIN,
+    ("quick", Kind::Flag, false),
+    ("ifstate", STATES_TODAY, false),
+    ("dump", Kind::Flag, false),
 ];
+const SUSPEND: &[Field] = &[UUID_FIELD, NAME_FIELD, DRAIN];
 const STATES: Kind = Kind::Word(&[
     "stopped", "starting", "running", "draining", "stopping", "standby",
 ]);
+const STATES_TODAY: Kind = Kind::Word(&[
+    "stopped",
+    "starting",
+    "running",
+    "draining",
+    "stopping",
+    "standby",
+    "template",
+    "deleted",
+    "checkpoint",
+]);
+const WAIT_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("state", STATES_TODAY, false),
+    ("timeout_ms", TIME, false),
+    ("timeout_s", TIME, false),
+];
 const WAIT: &[Field] = &[
     UUID_FIELD,
     NAME_FIELD,
@@ -83,8 +113,13 @@ pub(super) fn start(
     request: &Request,
     one: Option<&str>,
 ) -> Result<Response, Response> {
-    query(request, &["wait_timeout_ms"])?;
-    let list = must_ask(request, one, START)?;
+    let list = if request.today {
+        query(request, &[])?;
+        must_ask(request, one, START_TODAY)?
+    } else {
+        query(request, &["wait_timeout_ms"])?;
+        must_ask(request, one, START)?
+    };
     let asked = request
         .parameter("wait_timeout_ms")
         .and_then(|ms| ms.parse().ok());
@@ -96,10 +131,7 @@ pub(super) fn start(
                     one.attempts = 0;
                 }
                 begin(shared, &uuid);
-                let wait = item
-                    .get("wait_timeout_ms")
-                    .and_then(Value::as_i64)
-                    .or(asked);
+                let wait = timeout(item, "wait_timeout_ms").or(asked);
                 until_running(shared, std::slice::from_ref(&uuid), wait);
             }
             State::Standby => {
@@ -115,6 +147,7 @@ pub(super) fn start(
                     "the instance is being stopped",
                 ));
             }
+            State::Template | State::Checkpoint => return Err(saved()),
         }
         Ok(moved(shared, &uuid, &name, before))
     }))
@@ -125,14 +158,27 @@ pub(super) fn stop(
     request: &Request,
     one: Option<&str>,
 ) -> Result<Response, Response> {
-    query(request, &["force", "drain_timeout_ms"])?;
-    let list = must_ask(request, one, STOP)?;
+    let list = if request.today {
+        query(request, &[])?;
+        must_ask(request, one, STOP_TODAY)?
+    } else {
+        query(request, &["force", "drain_timeout_ms"])?;
+        must_ask(request, one, STOP)?
+    };
     let drain = request
         .parameter("drain_timeout_ms")
         .and_then(|ms| ms.parse().ok());
     let forced = request.parameter("force") == Some("true");
     Ok(each("instances", list, |item| {
         let (uuid, name, before) = found(shared, item)?;
+        if matches!(before, State::Template | State::Checkpoint) {
+            return Err(saved());
+        }
+        let only = item.get("ifstate").and_then(Value::as_str);
+        if only.is_some_and(|state| state != before.word()) {
+            let message = format!("the instance is {}", before.word());
+            return Err(Fault::new(Code::WrongState, message));
+        }
         let force = item.get("force").and_then(Value::as_bool).unwrap_or(forced);
         let drain = item
             .get("drain_timeout_ms")
@@ -165,6 +211,39 @@ pub(super) fn stop(
     }))
 }
 
+/// Suspends instances: they keep their memory, and the next connection resumes them.
+pub(super) fn suspend(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    query(request, &[])?;
+    let list = must_ask(request, one, SUSPEND)?;
+    Ok(each("instances", list, |item| {
+        let (uuid, name, before) = found(shared, item)?;
+        match before {
+            State::Running | State::Starting => shared.world().enter(&uuid, State::Standby),
+            State::Standby => {}
+            _ => {
+                let message = format!("the instance is {}", before.word());
+                return Err(Fault::new(Code::WrongState, message));
+            }
+        }
+        Ok(moved(shared, &uuid, &name, before))
+    }))
+}
+
+fn saved() -> Fault {
+    Fault::new(Code::WrongState, "templates and checkpoints do not run")
+}
+
+/// Returns the timeout of a request in milliseconds: of `timeout_s`, or of its former field.
+pub(super) fn timeout(item: &Value, former: &str) -> Option<i64> {
+    let seconds = item.get("timeout_s").and_then(Value::as_i64);
+    let seconds = seconds.map(|s| if s < 0 { -1 } else { s.saturating_mul(1000) });
+    seconds.or_else(|| item.get(former)?.as_i64())
+}
+
 fn found(shared: &Shared, item: &Value) -> Result<(String, String, State), Fault> {
     let world = shared.world();
     let uuid = world.find_instance(item)?;
@@ -180,15 +259,24 @@ fn moved(shared: &Shared, uuid: &str, name: &str, before: State) -> Value {
     done(uuid, name, more)
 }
 
-pub(super) fn wait(shared: &Shared, request: &Request) -> Result<Response, Response> {
-    query(request, &[])?;
-    let list = must_ask(request, None, WAIT)?;
+pub(super) fn wait(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    let list = if request.today {
+        query(request, &["state", "timeout_s", "timeout_ms"])?;
+        with_parameters(request, must_ask(request, one, WAIT_TODAY)?)
+    } else {
+        query(request, &[])?;
+        must_ask(request, one, WAIT)?
+    };
     Ok(each("instances", list, |item| {
         let wanted = item
             .get("state")
             .and_then(Value::as_str)
             .unwrap_or("running");
-        let timeout = item.get("timeout_ms").and_then(Value::as_i64).unwrap_or(-1);
+        let timeout = timeout(item, "timeout_ms").unwrap_or(-1);
         let end = Instant::now() + span(timeout);
         loop {
             let (uuid, name, state) = found(shared, item)?;
@@ -204,6 +292,25 @@ pub(super) fn wait(shared: &Shared, request: &Request) -> Result<Response, Respo
     }))
 }
 
+/// Completes the items of a request by its parameters, the n-th by the n-th value; if there are
+/// fewer values, the last one applies.
+fn with_parameters(request: &Request, mut list: Vec<Value>) -> Vec<Value> {
+    for key in ["state", "timeout_s", "timeout_ms", "offset", "limit"] {
+        let values = request.query.iter().filter(|(name, _)| name == key);
+        let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+        for (at, item) in list.iter_mut().enumerate() {
+            let value = values.get(at).or(values.last());
+            if let (Some(value), Some(item)) = (value, item.as_object_mut()) {
+                let value = value
+                    .parse::<i64>()
+                    .map_or_else(|_| json!(value), |n| json!(n));
+                item.entry(key).or_insert(value);
+            }
+        }
+    }
+    list
+}
+
 pub(super) fn log(
     shared: &Shared,
     request: &Request,
@@ -211,6 +318,10 @@ pub(super) fn log(
 ) -> Result<Response, Response> {
     query(request, &["offset", "limit"])?;
     let list = must_ask(request, one, LOG)?;
+    let list = match request.today {
+        true => with_parameters(request, list),
+        false => list,
+    };
     let parameter = |key: &str| {
         request
             .parameter(key)

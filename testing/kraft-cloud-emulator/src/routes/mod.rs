@@ -7,6 +7,7 @@ mod create;
 mod images;
 mod instances;
 mod life;
+mod saved;
 mod services;
 mod users;
 mod volumes;
@@ -14,17 +15,28 @@ mod volumes;
 use serde_json::{Value, json};
 
 use crate::answer::{Code, Fault, items};
-use crate::check::{self, Field};
+use crate::check::{self, Field, ID, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response, decoded};
 use crate::server::Shared;
+use crate::world::State;
 
 /// Answers a request below `/v1/`.
 pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response {
     let path: Vec<String> = path.trim_end_matches('/').split('/').map(decoded).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let today = request.today;
     let outcome = match path.as_slice() {
+        ["instances", "templates", rest @ ..] if today => {
+            saved::answer(shared, request, rest, State::Template)
+        }
+        ["instances", "checkpoints", rest @ ..] if today => {
+            saved::answer(shared, request, rest, State::Checkpoint)
+        }
         ["instances", rest @ ..] => instances::answer(shared, request, rest),
-        ["images", "list"] => images::answer(shared, request),
+        ["images", "list"] if !today => images::answer(shared, request),
+        ["images"] if today => images::today(shared, request, true),
+        ["image-store"] if today => images::today(shared, request, false),
+        ["healthz"] if today => healthz(request),
         ["services", "autoscale"] => autoscale::answer(shared, request, None, &[]),
         ["services", uuid, "autoscale", rest @ ..] => {
             autoscale::answer(shared, request, Some(uuid), rest)
@@ -35,7 +47,157 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
         ["users", rest @ ..] => users::answer(shared, request, rest),
         _ => Err(nowhere()),
     };
-    outcome.unwrap_or_else(|refused| refused)
+    let mut response = outcome.unwrap_or_else(|refused| refused);
+    if today && response.status == 200 {
+        let warnings = warnings(request);
+        if let (Some(body), false) = (response.body.as_object_mut(), warnings.is_empty()) {
+            body.insert("warnings".to_owned(), json!(warnings));
+        }
+    }
+    response
+}
+
+/// Former names of fields, and their present ones.
+const DEPRECATED: &[(&str, &str)] = &[
+    ("wait_timeout_ms", "timeout_s"),
+    ("timeout_ms", "timeout_s"),
+    ("cn", "common_name"),
+    ("rom", "image"),
+];
+
+/// Returns a warning for each deprecated field of a request.
+fn warnings(request: &Request) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut found = Vec::new();
+    for (old, new) in DEPRECATED {
+        let has = |item: &Value| {
+            let plugins = item.get("plugins").and_then(Value::as_array);
+            let mut plugins = plugins.into_iter().flatten();
+            match *old {
+                "rom" => plugins.any(|one| one.get("rom").is_some()),
+                old => item.get(old).is_some(),
+            }
+        };
+        let listed = body.as_array().is_some_and(|items| items.iter().any(has));
+        if listed || has(&body) || request.parameter(old).is_some() {
+            found.push(format!("`{old}` is deprecated: use `{new}`"));
+        }
+    }
+    found
+}
+
+/// `/healthz`: whether the platform works.
+fn healthz(request: &Request) -> Result<Response, Response> {
+    if request.method != "GET" {
+        return Err(wrong_method());
+    }
+    let data = json!({
+        "checks": {"network": "healthy", "storage": "healthy"},
+        "versions": {"api": "emulator"},
+        "license": {"serial": "0", "valid": true, "features": []},
+    });
+    Ok(Response::new(
+        200,
+        json!({"status": "success", "data": data}),
+    ))
+}
+
+/// Returns the selected items of a collection: those of the query or the body, else one page of
+/// all. `all` lists UUID and tags in order of creation.
+///
+/// The description of 2024 takes a body and no pages, that of 2026 pages and no body.
+pub(crate) fn listed(
+    request: &Request,
+    one: Option<&str>,
+    old_parameters: &[&str],
+    all: impl FnOnce() -> Vec<(String, Value)>,
+) -> Result<Vec<Value>, Response> {
+    if !request.today {
+        query(request, old_parameters)?;
+        let whole = || all().into_iter().map(|(uuid, _)| json!({"uuid": uuid}));
+        return Ok(asked(request, one, ID)?.unwrap_or_else(|| whole().collect()));
+    }
+    query(
+        request,
+        &["details", "count", "from", "order", "sortby", "tags"],
+    )?;
+    no_body(request)?;
+    if let Some(named) = asked(request, one, ID)? {
+        return Ok(named);
+    }
+    let tags = request.query.iter().filter(|(key, _)| key == "tags");
+    let tags: Vec<&str> = tags.flat_map(|(_, tags)| tags.split(',')).collect();
+    let tagged = |own: &Value| {
+        let own = own.as_array();
+        tags.iter()
+            .all(|tag| own.is_some_and(|own| own.iter().any(|one| one == tag)))
+    };
+    let mut all: Vec<String> = all()
+        .into_iter()
+        .filter(|(_, own)| tagged(own))
+        .map(|(uuid, _)| uuid)
+        .collect();
+    if request.parameter("order") == Some("desc") {
+        all.reverse();
+    }
+    let from = match request.parameter("from") {
+        // The cursor is inclusive; of one that does not exist, the page is empty.
+        Some(cursor) => all
+            .iter()
+            .position(|uuid| uuid == cursor)
+            .unwrap_or(all.len()),
+        None => 0,
+    };
+    let count = match request.parameter("count") {
+        Some(count) => match count.parse::<usize>() {
+            Ok(count @ 1..) => count,
+            _ => return Err(Fault::new(Code::Invalid, "`count` is not a count").whole(400)),
+        },
+        None => usize::MAX,
+    };
+    let page = all.into_iter().skip(from).take(count);
+    Ok(page.map(|uuid| json!({"uuid": uuid})).collect())
+}
+
+/// Rejects a body where the description has none.
+pub(crate) fn no_body(request: &Request) -> Result<(), Response> {
+    match body(request)? {
+        Value::Null => Ok(()),
+        Value::Array(list) if list.is_empty() => Ok(()),
+        _ => Err(Fault::new(Code::Malformed, "this request has no body").whole(400)),
+    }
+}
+
+/// Fields of a change of one property.
+pub(crate) const CHANGE: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("id", Kind::Text(255), false),
+    ("prop", Kind::Text(64), true),
+    ("op", Kind::Word(&["set", "add", "del"]), true),
+    ("value", Kind::Any, false),
+];
+
+/// Answers `PATCH`: applies each change whose property is one of `known`.
+pub(crate) fn patch(
+    request: &Request,
+    one: Option<&str>,
+    collection: &str,
+    known: &[&str],
+    mut act: impl FnMut(&Value) -> Result<(String, String), Fault>,
+) -> Result<Response, Response> {
+    let list = must_ask(request, one, CHANGE)?;
+    for item in &list {
+        let prop = item.get("prop").and_then(Value::as_str).unwrap_or_default();
+        if !known.contains(&prop) {
+            let message = format!("`{prop}` is not a property that can be changed");
+            return Err(Fault::new(Code::Invalid, message).whole(400));
+        }
+    }
+    Ok(each(collection, list, |item| {
+        let (uuid, name) = act(item)?;
+        Ok(done(&uuid, &name, json!({"id": item.get("id")})))
+    }))
 }
 
 /// Returns the response for a path that does not exist.
@@ -87,7 +249,17 @@ pub(crate) fn asked(
             let message = "the path names one thing, the body others";
             return Err(Fault::new(Code::NotBoth, message).whole(400));
         }
+        // In 2024 the path names everything, today the body has the options.
+        (Some(uuid), Value::Object(mut options)) if request.today => {
+            if options.get("uuid").is_some_and(|other| other != uuid) {
+                let message = "the path names one thing, the body another";
+                return Err(Fault::new(Code::NotBoth, message).whole(400));
+            }
+            options.insert("uuid".to_owned(), json!(uuid));
+            vec![Value::Object(options)]
+        }
         (Some(uuid), _) => vec![json!({"uuid": uuid})],
+        (None, Value::Array(list)) if list.is_empty() && !named.is_empty() => named,
         (None, Value::Array(list)) => list,
         (None, Value::Null) if named.is_empty() => return Ok(None),
         (None, Value::Null) => named,

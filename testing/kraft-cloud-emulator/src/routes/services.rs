@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, body, done, each, must_ask, nowhere, query, wrong_method};
+use super::{body, done, each, listed, must_ask, nowhere, patch, wrong_method};
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD};
 use crate::http::{Request, Response};
@@ -16,7 +16,14 @@ const MAPPING: &[Field] = &[
     ("destination_port", PORT, false),
     ("handlers", Kind::List(&HANDLERS), false),
 ];
-const DOMAIN: &[Field] = &[
+pub(super) const MAPPING_TODAY: &[Field] = &[
+    ("port", PORT, true),
+    ("destination_port", PORT, false),
+    ("handlers", Kind::List(&HANDLERS), false),
+    ("protocol", Kind::Word(&["tcp", "udp"]), false),
+    ("ip", Kind::Text(255), false),
+];
+pub(super) const DOMAIN: &[Field] = &[
     ("name", NAME, true),
     ("certificate", Kind::Object(ID), false),
 ];
@@ -27,6 +34,23 @@ pub(super) const CREATE: &[Field] = &[
     ("domains", Kind::List(&Kind::Object(DOMAIN)), false),
     ("soft_limit", PORT, false),
     ("hard_limit", PORT, false),
+];
+
+pub(super) const CREATE_TODAY: &[Field] = &[
+    NAME_FIELD,
+    ("services", Kind::List(&Kind::Object(MAPPING_TODAY)), true),
+    ("domains", Kind::List(&Kind::Object(DOMAIN)), false),
+    ("soft_limit", PORT, false),
+    ("hard_limit", PORT, false),
+    ("autokill", Kind::Any, false),
+];
+/// Properties of a service group that can be changed.
+const PROPERTIES: &[&str] = &[
+    "services",
+    "domains",
+    "soft_limit",
+    "hard_limit",
+    "autokill",
 ];
 
 pub(super) fn answer(
@@ -43,7 +67,12 @@ pub(super) fn answer(
     match (request.method.as_str(), one) {
         ("POST", None) => {
             let body = body(request)?;
-            check::object(&body, CREATE).map_err(|fault| fault.whole(400))?;
+            let fields = if request.today { CREATE_TODAY } else { CREATE };
+            check::object(&body, fields).map_err(|fault| fault.whole(400))?;
+            let empty = body.get("services").and_then(Value::as_array);
+            if request.today && empty.is_some_and(Vec::is_empty) {
+                return Err(Fault::new(Code::Invalid, "at least one service is needed").whole(400));
+            }
             let outcome = create(&mut world, &body, true).and_then(|uuid| {
                 let group = world.find_group(&json!({"uuid": uuid}))?;
                 let more = json!({"domains": group.domains,
@@ -55,15 +84,9 @@ pub(super) fn answer(
             Ok(items("service_groups", vec![(body, outcome)]))
         }
         ("GET", _) => {
-            query(request, &["details"])?;
-            let all = || {
-                world
-                    .groups
-                    .iter()
-                    .map(|one| json!({"uuid": one.uuid}))
-                    .collect()
-            };
-            let list = asked(request, one, ID)?.unwrap_or_else(all);
+            let groups = world.groups.iter();
+            let all = || groups.map(|one| (one.uuid.clone(), Value::Null)).collect();
+            let list = listed(request, one, &["details"], all)?;
             Ok(each("service_groups", list, |item| {
                 Ok(view(&world, world.find_group(item)?))
             }))
@@ -86,8 +109,68 @@ pub(super) fn answer(
                 Ok(done(&uuid, &name, Value::Null))
             }))
         }
+        ("PATCH", _) if request.today => {
+            let changed = patch(request, one, "service_groups", PROPERTIES, |item| {
+                change(&mut world, item)
+            });
+            drop(world);
+            crate::proxy::publish(shared);
+            changed
+        }
         _ => Err(wrong_method()),
     }
+}
+
+/// Changes a property of a service group.
+fn change(world: &mut World, item: &Value) -> Result<(String, String), Fault> {
+    let group = world.find_group(item)?.clone();
+    let mut all = json!({
+        "services": group.services,
+        "domains": group.domains,
+        "soft_limit": group.limits.0,
+        "hard_limit": group.limits.1,
+        "autokill": group.autokill,
+    });
+    if let Some(all) = all.as_object_mut() {
+        crate::patch::apply(all, item)?;
+    }
+    let mut new = group.clone();
+    match item.get("prop").and_then(Value::as_str) {
+        Some("services") => new.services = mappings(&all)?,
+        Some("domains") => {
+            // Of each domain, what is there already is kept as it is.
+            let mut domains = Vec::new();
+            for one in all
+                .get("domains")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                if one.get("fqdn").is_some() {
+                    domains.push(one.clone());
+                } else {
+                    let asked = json!({"domains": [one]});
+                    domains.extend(self::domains(world, &asked, &group.name, true)?);
+                }
+            }
+            new.domains = domains;
+        }
+        _ => {}
+    }
+    let limit = |key: &str, default| all.get(key).and_then(Value::as_i64).unwrap_or(default);
+    new.limits = (limit("soft_limit", 1), limit("hard_limit", 65535));
+    if new.limits.0 > new.limits.1 {
+        return Err(Fault::new(
+            Code::Invalid,
+            "`soft_limit` is above `hard_limit`",
+        ));
+    }
+    new.autokill = all.get("autokill").cloned().unwrap_or_default();
+    let named = (new.uuid.clone(), new.name.clone());
+    if let Some(one) = world.groups.iter_mut().find(|one| one.uuid == new.uuid) {
+        *one = new;
+    }
+    Ok(named)
 }
 
 /// Creates a service group and returns its UUID.
@@ -127,6 +210,7 @@ pub(super) fn create(world: &mut World, body: &Value, persistent: bool) -> Resul
         limits,
         autoscale: None,
         policies: Vec::new(),
+        autokill: body.get("autokill").cloned().unwrap_or_default(),
     });
     Ok(uuid)
 }
@@ -244,6 +328,7 @@ fn view(world: &World, one: &Group) -> Value {
         "hard_limit": one.limits.1,
         "services": one.services,
         "domains": one.domains,
+        "autokill": one.autokill,
         "instances": members.map(|i| pointer(&i.uuid, &i.name)).collect::<Vec<_>>(),
     });
     done(&one.uuid, &one.name, more)

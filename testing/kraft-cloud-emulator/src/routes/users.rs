@@ -6,7 +6,6 @@ use super::{body, nowhere, query, wrong_method};
 use crate::answer::items;
 use crate::http::{Request, Response};
 use crate::server::Shared;
-use crate::world::State;
 
 pub(super) fn answer(
     shared: &Shared,
@@ -24,12 +23,7 @@ pub(super) fn answer(
     }
     query(request, &[])?;
     body(request)?;
-    let live = || {
-        world
-            .instances
-            .iter()
-            .filter(|one| one.state != State::Stopped)
-    };
+    let live = || world.instances.iter().filter(|one| !one.state.is_at_rest());
     let services: usize = world.groups.iter().map(|group| group.services.len()).sum();
     let hard = world.settings.hard;
     let item = json!({

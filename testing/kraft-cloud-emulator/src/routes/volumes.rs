@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{asked, done, each, must_ask, nowhere, query, wrong_method};
+use super::create::TAGS;
+use super::instances::{is_locked, locked};
+use super::{body, done, each, listed, must_ask, nowhere, patch, wrong_method};
 use crate::answer::{Code, Fault};
-use crate::check::{Field, ID, Kind, NAME_FIELD, UUID_FIELD};
+use crate::check::{self, Field, ID, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{State, Volume, World, fresh_uuid, pointer, random, stamp};
@@ -21,27 +23,87 @@ const ATTACH: &[Field] = &[
 ];
 const DETACH: &[Field] = &[UUID_FIELD, NAME_FIELD, ("from", Kind::Object(ID), false)];
 
+const CREATE_TODAY: &[Field] = &[
+    NAME_FIELD,
+    ("size_mb", Kind::Number(1, 1_048_576), false),
+    ("template", Kind::Object(ID), false),
+    ("host_path", Kind::Text(4096), false),
+    QUOTA_POLICY,
+    ("filesystem", Kind::Word(&["ext4", "virtiofs"]), false),
+    ("tags", TAGS, false),
+    ("uid", Kind::Number(0, i64::MAX), false),
+    ("gid", Kind::Number(0, i64::MAX), false),
+    ACCESS_MODE,
+    ("args", Kind::Texts, false),
+];
+const QUOTA_POLICY: Field = ("quota_policy", Kind::Word(&["static", "dynamic"]), false);
+const ACCESS_MODE: Field = ("access_mode", Kind::Word(&["rwo", "rox", "rwx"]), false);
+const CLONE: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("vol_name", Kind::Text(255), false),
+    QUOTA_POLICY,
+    ("tags", TAGS, false),
+    ACCESS_MODE,
+];
+/// Properties of a volume that can be changed; of a template, only the first two.
+const PROPERTIES: &[&str] = &["tags", "delete_lock", "size_mb", "quota_policy"];
+
 pub(super) fn answer(
     shared: &Shared,
     request: &Request,
     path: &[&str],
 ) -> Result<Response, Response> {
     let mut world = shared.world();
+    let today = request.today;
+    let (templates, path) = match path {
+        ["templates", rest @ ..] if today => (true, rest),
+        path => (false, path),
+    };
     let one = match (request.method.as_str(), path) {
-        ("PUT", ["attach"]) => {
+        ("PUT", ["attach"]) if !templates => {
             let list = must_ask(request, None, ATTACH)?;
             return Ok(each("volumes", list, |item| attach(&mut world, item)));
         }
-        ("PUT", ["detach"]) => {
+        ("PUT", ["detach"]) if !templates => {
             let list = must_ask(request, None, DETACH)?;
             return Ok(each("volumes", list, |item| detach(&mut world, item)));
+        }
+        ("PUT", [uuid, "attach"]) if today && !templates => {
+            let list = must_ask(request, Some(uuid), ATTACH)?;
+            return Ok(each("volumes", list, |item| attach(&mut world, item)));
+        }
+        ("PUT", [uuid, "detach"]) if today && !templates => {
+            let list = must_ask(request, Some(uuid), DETACH)?;
+            return Ok(each("volumes", list, |item| detach(&mut world, item)));
+        }
+        ("POST", ["clone"]) if today && !templates => {
+            let list = must_ask(request, None, CLONE)?;
+            return Ok(each("volumes", list, |item| duplicate(&mut world, item)));
+        }
+        ("POST", [uuid, "clone"]) if today && !templates => {
+            let list = must_ask(request, Some(uuid), CLONE)?;
+            return Ok(each("volumes", list, |item| duplicate(&mut world, item)));
         }
         (_, []) => None,
         (_, [uuid]) => Some(*uuid),
         _ => return Err(nowhere()),
     };
     match (request.method.as_str(), one) {
+        ("POST", None) if templates => {
+            let list = must_ask(request, None, ID)?;
+            Ok(each("volumes", list, |item| turn(&mut world, item)))
+        }
+        ("POST", None) if today => {
+            let body = body(request)?;
+            check::object(&body, CREATE_TODAY).map_err(|fault| fault.whole(400))?;
+            let outcome = create_today(&mut world, &body);
+            Ok(crate::answer::items("volumes", vec![(body, outcome)]))
+        }
         ("POST", None) => {
+            if !body(request)?.is_array() {
+                return Err(Fault::new(Code::Malformed, "the body is not a list").whole(400));
+            }
             let list = must_ask(request, None, CREATE)?;
             Ok(each("volumes", list, |item| {
                 let size = item
@@ -55,23 +117,21 @@ pub(super) fn answer(
             }))
         }
         ("GET", _) => {
-            query(request, &["details"])?;
-            let all = || {
-                world
-                    .volumes
-                    .iter()
-                    .map(|one| json!({"uuid": one.uuid}))
-                    .collect()
-            };
-            let list = asked(request, one, ID)?.unwrap_or_else(all);
+            let volumes = world.volumes.iter().filter(|one| one.template == templates);
+            let tags = |one: &Volume| one.more.get("tags").cloned().unwrap_or_default();
+            let all = || volumes.map(|one| (one.uuid.clone(), tags(one))).collect();
+            let list = listed(request, one, &["details"], all)?;
             Ok(each("volumes", list, |item| {
-                Ok(view(&world, world.find_volume(item)?))
+                Ok(view(&world, find(&world, item, templates)?, today))
             }))
         }
         ("DELETE", _) => {
             let list = must_ask(request, one, ID)?;
             Ok(each("volumes", list, |item| {
-                let found = world.find_volume(item)?.clone();
+                let found = find(&world, item, templates)?.clone();
+                if is_locked(&Value::Object(found.more.clone())) {
+                    return Err(locked());
+                }
                 if !found.attached.is_empty() {
                     return Err(Fault::new(Code::Attached, "the volume is attached"));
                 }
@@ -79,8 +139,119 @@ pub(super) fn answer(
                 Ok(done(&found.uuid, &found.name, Value::Null))
             }))
         }
+        ("PATCH", _) if today => {
+            let known = if templates { 2 } else { PROPERTIES.len() };
+            let known = PROPERTIES.get(..known).unwrap_or_default();
+            patch(request, one, "volumes", known, |item| {
+                let uuid = find(&world, item, templates)?.uuid.clone();
+                let missing = || Fault::new(Code::NotFound, "it is gone");
+                let one = world.volumes.iter_mut().find(|one| one.uuid == uuid);
+                let one = one.ok_or_else(missing)?;
+                let mut all = one.more.clone();
+                all.insert("size_mb".to_owned(), json!(one.size));
+                crate::patch::apply(&mut all, item)?;
+                let size = all.remove("size_mb").and_then(|size| size.as_i64());
+                match size {
+                    Some(size) if size >= one.size => one.size = size,
+                    _ => {
+                        let message = format!("a volume of {} MiB cannot shrink", one.size);
+                        return Err(Fault::new(Code::Invalid, message));
+                    }
+                }
+                one.more = all;
+                Ok((uuid, one.name.clone()))
+            })
+        }
         _ => Err(wrong_method()),
     }
+}
+
+/// Returns the selected volume, or volume template.
+fn find<'a>(world: &'a World, item: &Value, template: bool) -> Result<&'a Volume, Fault> {
+    let found = world.find_volume(item)?;
+    if found.template == template {
+        return Ok(found);
+    }
+    let what = if template {
+        "volume template"
+    } else {
+        "volume"
+    };
+    Err(check::Who::of(item)?.missing(what))
+}
+
+/// Returns the properties that are only returned unchanged.
+fn properties(item: &Value) -> Map<String, Value> {
+    let mut own = item.as_object().cloned().unwrap_or_default();
+    for key in ["uuid", "name", "vol_name", "size_mb", "template"] {
+        own.remove(key);
+    }
+    own
+}
+
+fn create_today(world: &mut World, item: &Value) -> Result<Value, Fault> {
+    let base = item.get("template");
+    let base = base.map(|id| find(world, id, true).cloned()).transpose()?;
+    let size = item.get("size_mb").and_then(Value::as_i64);
+    let hosted = item.get("host_path").is_some();
+    let size = size.or(base.as_ref().map(|base| base.size));
+    let Some(size) = size.or(hosted.then_some(1)) else {
+        return Err(Fault::new(
+            Code::Invalid,
+            "`size_mb` or `template` is needed",
+        ));
+    };
+    let name = item.get("name").and_then(Value::as_str);
+    let uuid = create(world, name, size, true)?;
+    let volume = world.volumes.iter_mut().find(|one| one.uuid == uuid);
+    let Some(volume) = volume else {
+        return Ok(Value::Null);
+    };
+    volume.more = properties(item);
+    let more = json!({"state": "uninitialized"});
+    Ok(done(&uuid, &volume.name, more))
+}
+
+/// Copies a volume.
+fn duplicate(world: &mut World, item: &Value) -> Result<Value, Fault> {
+    let base = find(world, item, false)?.clone();
+    let name = item.get("vol_name").and_then(Value::as_str);
+    let uuid = create(world, name, base.size, true)?;
+    let (from, to) = (world.disks.join(&base.uuid), world.disks.join(&uuid));
+    if let Some(imported) = world.imported.get(&base.uuid).cloned() {
+        world.imported.insert(uuid.clone(), imported);
+    }
+    if from.is_dir() {
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(from)
+            .arg(to)
+            .status();
+        if !copied.is_ok_and(|status| status.success()) {
+            return Err(Fault::new(Code::Failed, "the volume cannot be copied"));
+        }
+    }
+    let volume = world.volumes.iter_mut().find(|one| one.uuid == uuid);
+    let Some(volume) = volume else {
+        return Ok(Value::Null);
+    };
+    volume.more = base.more;
+    volume.more.extend(properties(item));
+    volume.more.remove("delete_lock");
+    let more = json!({"state": "available"});
+    Ok(done(&uuid, &volume.name, more))
+}
+
+/// Turns a volume into a template.
+fn turn(world: &mut World, item: &Value) -> Result<Value, Fault> {
+    let found = find(world, item, false)?.clone();
+    if !found.attached.is_empty() {
+        return Err(Fault::new(Code::Attached, "the volume is attached"));
+    }
+    if let Some(one) = world.volumes.iter_mut().find(|one| one.uuid == found.uuid) {
+        one.template = true;
+    }
+    Ok(done(&found.uuid, &found.name, json!({"state": "template"})))
 }
 
 /// Creates a volume and returns its UUID.
@@ -109,6 +280,8 @@ pub(super) fn create(
         ready: Instant::now() + world.settings.volume,
         persistent,
         attached: Vec::new(),
+        template: false,
+        more: Map::new(),
     });
     Ok(uuid)
 }
@@ -120,7 +293,7 @@ fn is_stopped(world: &World, uuid: &str) -> bool {
 }
 
 fn attach(world: &mut World, item: &Value) -> Result<Value, Fault> {
-    let volume = world.find_volume(item)?.clone();
+    let volume = find(world, item, false)?.clone();
     let instance = world.find_instance(item.get("attach_to").unwrap_or(&Value::Null))?;
     let at = item.get("at").and_then(Value::as_str).unwrap_or_default();
     if !at.starts_with('/') {
@@ -167,7 +340,7 @@ fn detach(world: &mut World, item: &Value) -> Result<Value, Fault> {
     Ok(done(&volume.uuid, &volume.name, Value::Null))
 }
 
-fn view(world: &World, one: &Volume) -> Value {
+fn view(world: &World, one: &Volume, today: bool) -> Value {
     let named = |uuid: &str| {
         let name = world.instance(uuid).map(|one| one.name.clone());
         pointer(uuid, &name.unwrap_or_default())
@@ -188,12 +361,13 @@ fn view(world: &World, one: &Volume) -> Value {
         mounted.is_empty(),
         one.attached.is_empty(),
     ) {
+        _ if one.template => "template",
         (true, _, _) => "uninitialized",
         (false, false, _) => "mounted",
         (false, true, false) => "idle",
         (false, true, true) => "available",
     };
-    let more = json!({
+    let mut more = json!({
         "state": state,
         "size_mb": one.size,
         "attached_to": attached.collect::<Vec<_>>(),
@@ -201,5 +375,12 @@ fn view(world: &World, one: &Volume) -> Value {
         "persistent": one.persistent,
         "created_at": one.created,
     });
+    if let (true, Some(more)) = (today, more.as_object_mut()) {
+        more.insert("free_mb".to_owned(), json!(one.size));
+        more.extend(one.more.clone());
+        more.entry("quota_policy").or_insert(json!("static"));
+        more.entry("filesystem").or_insert(json!("ext4"));
+        more.entry("access_mode").or_insert(json!("rwo"));
+    }
     done(&one.uuid, &one.name, more)
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use base64::Engine as _;
-use kraft_e2e::cloud::Cloud;
+use kraft_e2e::cloud::{Cloud, in_both};
 use kraft_e2e::guest::{MOTD, Report, mini, package, project_on, push_runtime};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
@@ -87,40 +87,42 @@ fn a_machine_that_crashes_stops_its_instance_and_leaves_its_console() {
 
 #[test]
 fn a_published_port_leads_to_the_instances_in_turn() {
-    let cloud = Cloud::new();
-    cloud.door("POST images", &json!({"name": "tester/web"}));
-    let mapping = json!({"port": 80, "destination_port": 8080, "handlers": ["http"]});
-    cloud.ok(
-        "POST /services",
-        &json!({"name": "front", "services": [mapping]}),
-    );
-    for name in ["one", "two"] {
-        let new = json!({
-            "name": name, "image": "tester/web", "service_group": {"name": "front"},
-            "autostart": true, "wait_timeout_ms": 60_000,
-        });
-        cloud.ok("POST /instances", &new);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                stream.unwrap().write_all(name.as_bytes()).unwrap();
-            }
-        });
-        let backend = json!({"name": name, "port": 8080, "address": address});
-        cloud.door("POST backends", &backend);
-    }
-    let mut seen: Vec<String> = (0..4)
-        .map(|_| {
-            let mut said = String::new();
-            let mut stream = TcpStream::connect(cloud.published(80)).unwrap();
-            stream.read_to_string(&mut said).unwrap();
-            said
-        })
-        .collect();
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen, ["one", "two"]);
+    in_both(|| {
+        let cloud = Cloud::new();
+        cloud.door("POST images", &json!({"name": "tester/web"}));
+        let mapping = json!({"port": 80, "destination_port": 8080, "handlers": ["http"]});
+        cloud.ok(
+            "POST /services",
+            &json!({"name": "front", "services": [mapping]}),
+        );
+        for name in ["one", "two"] {
+            let new = json!({
+                "name": name, "image": "tester/web", "service_group": {"name": "front"},
+                "autostart": true, "wait_timeout_ms": 60_000,
+            });
+            cloud.ok("POST /instances", &new);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    stream.unwrap().write_all(name.as_bytes()).unwrap();
+                }
+            });
+            let backend = json!({"name": name, "port": 8080, "address": address});
+            cloud.door("POST backends", &backend);
+        }
+        let mut seen: Vec<String> = (0..4)
+            .map(|_| {
+                let mut said = String::new();
+                let mut stream = TcpStream::connect(cloud.published(80)).unwrap();
+                stream.read_to_string(&mut said).unwrap();
+                said
+            })
+            .collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen, ["one", "two"]);
+    });
 }
 
 /// A bench, a registry and a cloud whose instances are machines of that bench; `None` (and said
@@ -134,246 +136,261 @@ fn place() -> Option<(Registry, Bench, Cloud)> {
 
 #[test]
 fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
-    let Some((registry, bench, cloud)) = place() else {
-        return;
-    };
-    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
-    let dir = bench.path().join("My Shop");
-    fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("motd"), "open all day\n").unwrap();
-    let dockerfile =
-        "FROM scratch\nCOPY motd /etc/motd\nENTRYPOINT [\"@cat:/etc/motd\", \"@sleep:600\"]\n";
-    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
-    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    in_both(|| {
+        let Some((registry, bench, cloud)) = place() else {
+            return;
+        };
+        let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+        let dir = bench.path().join("My Shop");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("motd"), "open all day\n").unwrap();
+        let dockerfile =
+            "FROM scratch\nCOPY motd /etc/motd\nENTRYPOINT [\"@cat:/etc/motd\", \"@sleep:600\"]\n";
+        fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+        let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
+        fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
 
-    let words = [
-        "cloud",
-        "deploy",
-        "-p",
-        "8443:8080/tls",
-        "-e",
-        "COLOUR=blue",
-        "My Shop",
-    ];
-    let outcome = cloud.kraft(&bench, &words).success();
-    assert!(
-        outcome.stdout.starts_with("[●] Deployed successfully!\n"),
-        "{}",
-        outcome.stdout
-    );
-    let listed = cloud.ok("GET /instances", &Value::Null);
-    assert_eq!(listed.len(), 1);
-    let name = listed[0]["name"].as_str().unwrap();
-    assert!(name.starts_with("myshop-"), "{name}");
-    let image = listed[0]["image"].as_str().unwrap();
-    assert!(image.starts_with("tester/myshop@sha256:"), "{image}");
-    eventually("its greeting", || {
-        console(&cloud, name).contains("open all day")
+        let words = [
+            "cloud",
+            "deploy",
+            "-p",
+            "8443:8080/tls",
+            "-e",
+            "COLOUR=blue",
+            "My Shop",
+        ];
+        let outcome = cloud.kraft(&bench, &words).success();
+        assert!(
+            outcome.stdout.starts_with("[●] Deployed successfully!\n"),
+            "{}",
+            outcome.stdout
+        );
+        let listed = cloud.ok("GET /instances", &Value::Null);
+        assert_eq!(listed.len(), 1);
+        let name = listed[0]["name"].as_str().unwrap();
+        assert!(name.starts_with("myshop-"), "{name}");
+        let image = listed[0]["image"].as_str().unwrap();
+        assert!(image.starts_with("tester/myshop@sha256:"), "{image}");
+        eventually("its greeting", || {
+            console(&cloud, name).contains("open all day")
+        });
+        let report = Report::parse(&console(&cloud, name));
+        assert!(
+            report.env.contains(&"COLOUR=blue".to_owned()),
+            "{:?}",
+            report.env
+        );
+        let words = ["cloud", "instance", "remove", name];
+        assert_eq!(cloud.kraft(&bench, &words).success().stdout.trim(), name);
+        assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));
     });
-    let report = Report::parse(&console(&cloud, name));
-    assert!(
-        report.env.contains(&"COLOUR=blue".to_owned()),
-        "{:?}",
-        report.env
-    );
-    let words = ["cloud", "instance", "remove", name];
-    assert_eq!(cloud.kraft(&bench, &words).success().stdout.trim(), name);
-    assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));
 }
 
 #[test]
 fn an_image_without_the_clouds_platform_uses_any_that_the_cloud_runs() {
-    let Some((registry, bench, cloud)) = place() else {
-        return;
-    };
-    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
-    let kernel = mini("x86_64");
-    let args = ["--arch", "x86_64", "--plat", "fc", "--strategy", "merge"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        kernel.to_str().unwrap(),
-        "--push",
-    ]
-    .iter()
-    .chain(&args));
-    project_on(&bench, &runtime, "shop");
-    let platforms = |image: &str| -> Vec<String> {
-        let listed = bench.packages(&[]);
-        let named = registry.name(image);
-        let rows = listed.as_array().unwrap().iter();
-        rows.filter(|row| row["name"] == named.as_str())
-            .map(|row| row["platform"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    let deploy = ["cloud", "deploy", "shop", "--no-start", "--name"];
-    let words: Vec<&str> = deploy.iter().chain(&["both"]).copied().collect();
-    let outcome = cloud.kraft(&bench, &words).success();
-    assert!(
-        outcome.stderr.contains("for fc/x86_64 and qemu/x86_64"),
-        "{}",
-        outcome.stderr
-    );
-    assert_eq!(platforms("tester/both"), ["fc", "qemu"]);
-    let one = ["one", "--target", "qemu/x86_64"];
-    let words: Vec<&str> = deploy.iter().chain(&one).copied().collect();
-    let _ = cloud.kraft(&bench, &words).success();
-    assert_eq!(platforms("tester/one"), ["qemu"]);
-    let none = ["none", "--target", "xen/x86_64"];
-    let words: Vec<&str> = deploy.iter().chain(&none).copied().collect();
-    let outcome = cloud.kraft(&bench, &words).exits(2);
-    assert!(
-        outcome.stderr.contains("nothing for `xen/x86_64`"),
-        "{}",
-        outcome.stderr
-    );
+    in_both(|| {
+        let Some((registry, bench, cloud)) = place() else {
+            return;
+        };
+        let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+        let kernel = mini("x86_64");
+        let args = ["--arch", "x86_64", "--plat", "fc", "--strategy", "merge"];
+        bench.ok([
+            "pkg",
+            "--name",
+            &runtime,
+            "--kernel",
+            kernel.to_str().unwrap(),
+            "--push",
+        ]
+        .iter()
+        .chain(&args));
+        project_on(&bench, &runtime, "shop");
+        let platforms = |image: &str| -> Vec<String> {
+            let listed = bench.packages(&[]);
+            let named = registry.name(image);
+            let rows = listed.as_array().unwrap().iter();
+            rows.filter(|row| row["name"] == named.as_str())
+                .map(|row| row["platform"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let deploy = ["cloud", "deploy", "shop", "--no-start", "--name"];
+        let words: Vec<&str> = deploy.iter().chain(&["both"]).copied().collect();
+        let outcome = cloud.kraft(&bench, &words).success();
+        assert!(
+            outcome.stderr.contains("for fc/x86_64 and qemu/x86_64"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(platforms("tester/both"), ["fc", "qemu"]);
+        let one = ["one", "--target", "qemu/x86_64"];
+        let words: Vec<&str> = deploy.iter().chain(&one).copied().collect();
+        let _ = cloud.kraft(&bench, &words).success();
+        assert_eq!(platforms("tester/one"), ["qemu"]);
+        let none = ["none", "--target", "xen/x86_64"];
+        let words: Vec<&str> = deploy.iter().chain(&none).copied().collect();
+        let outcome = cloud.kraft(&bench, &words).exits(2);
+        assert!(
+            outcome.stderr.contains("nothing for `xen/x86_64`"),
+            "{}",
+            outcome.stderr
+        );
+    });
 }
 
 #[test]
 fn a_project_built_from_source_ends_as_a_running_unikernel() {
-    if skipped() {
-        return;
-    }
-    let Some((_registry, bench, cloud)) = place() else {
-        return;
-    };
-    let place = workshop(&bench);
-    let app = place.join("apps/app-two-libs");
-    let outcome = cloud.kraft(
-        &bench,
-        &["cloud", "deploy", app.to_str().unwrap(), "-o", "json"],
-    );
-    let outcome = outcome.success();
-    let listed: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    let name = listed[0]["name"].as_str().unwrap();
-    eventually("its greeting", || {
-        console(&cloud, name).contains("hello to two libraries!")
+    in_both(|| {
+        if skipped() {
+            return;
+        }
+        let Some((_registry, bench, cloud)) = place() else {
+            return;
+        };
+        let place = workshop(&bench);
+        let app = place.join("apps/app-two-libs");
+        let outcome = cloud.kraft(
+            &bench,
+            &["cloud", "deploy", app.to_str().unwrap(), "-o", "json"],
+        );
+        let outcome = outcome.success();
+        let listed: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let name = listed[0]["name"].as_str().unwrap();
+        eventually("its greeting", || {
+            console(&cloud, name).contains("hello to two libraries!")
+        });
     });
 }
 
 #[test]
 fn an_image_of_the_platform_is_deployed_with_more_arguments() {
-    let Some((registry, bench, cloud)) = place() else {
-        return;
-    };
-    let name = registry.name("tester/motd:v1");
-    package(&bench, &name, &["--args", "@cat:/etc/motd"]);
-    bench.ok(["pkg", "push", &name]);
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "web",
-        "tester/motd:v1",
-        "--",
-        "@sleep:600",
-    ];
-    let outcome = cloud.kraft(&bench, &words).success();
-    assert!(outcome.stdout.contains("name: web\n"), "{}", outcome.stdout);
-    eventually("its console", || console(&cloud, "web").contains(MOTD));
-    assert_eq!(state(&cloud, "web"), "running");
+    in_both(|| {
+        let Some((registry, bench, cloud)) = place() else {
+            return;
+        };
+        let name = registry.name("tester/motd:v1");
+        package(&bench, &name, &["--args", "@cat:/etc/motd"]);
+        bench.ok(["pkg", "push", &name]);
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            "web",
+            "tester/motd:v1",
+            "--",
+            "@sleep:600",
+        ];
+        let outcome = cloud.kraft(&bench, &words).success();
+        assert!(outcome.stdout.contains("name: web\n"), "{}", outcome.stdout);
+        eventually("its console", || console(&cloud, "web").contains(MOTD));
+        assert_eq!(state(&cloud, "web"), "running");
+    });
 }
 
 #[test]
 fn an_instance_on_standby_at_once_is_deployed_successfully() {
-    let (cloud, bench) = (Cloud::new(), Bench::new());
-    cloud.door("POST images", &json!({"name": "tester/web"}));
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "web",
-        "-p",
-        "8443:80/tls",
-        "--scale-to-zero",
-        "on",
-        "--scale-to-zero-cooldown",
-        "1ms",
-        "tester/web",
-    ];
-    let outcome = cloud.kraft(&bench, &words).success();
-    let title = "[●] Deployed but instance is on standby!\n";
-    assert!(outcome.stdout.starts_with(title), "{}", outcome.stdout);
-    let words = [
-        "cloud",
-        "instance",
-        "wait",
-        "web",
-        "--state",
-        "standby",
-        "--timeout",
-        "2m",
-    ];
-    assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
-    let words = ["cloud", "instance", "stop", "web"];
-    assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
+    in_both(|| {
+        let (cloud, bench) = (Cloud::new(), Bench::new());
+        cloud.door("POST images", &json!({"name": "tester/web"}));
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            "web",
+            "-p",
+            "8443:80/tls",
+            "--scale-to-zero",
+            "on",
+            "--scale-to-zero-cooldown",
+            "1ms",
+            "tester/web",
+        ];
+        let outcome = cloud.kraft(&bench, &words).success();
+        let title = "[●] Deployed but instance is on standby!\n";
+        assert!(outcome.stdout.starts_with(title), "{}", outcome.stdout);
+        let words = [
+            "cloud",
+            "instance",
+            "wait",
+            "web",
+            "--state",
+            "standby",
+            "--timeout",
+            "2m",
+        ];
+        assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
+        let words = ["cloud", "instance", "stop", "web"];
+        assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
+    });
 }
 
 #[test]
 fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_output() {
-    let Some((registry, bench, cloud)) = place() else {
-        return;
-    };
-    let name = registry.name("tester/motd:v1");
-    package(&bench, &name, &[]);
-    bench.ok(["pkg", "push", &name]);
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "bang",
-        // What is to answer is watched until it does, however slowly it boots here.
-        "-p",
-        "443:8080",
-        "tester/motd:v1",
-        "--",
-        "@print:going",
-        "@crash:panic",
-    ];
-    let outcome = cloud.kraft(&bench, &words).exits(8);
-    for said in [
-        "going",
-        "the instance `bang` has ended",
-        "kraft cloud instance remove bang",
-    ] {
-        assert!(
-            outcome.stderr.contains(said),
-            "no {said}: {}",
-            outcome.stderr
-        );
-    }
+    in_both(|| {
+        let Some((registry, bench, cloud)) = place() else {
+            return;
+        };
+        let name = registry.name("tester/motd:v1");
+        package(&bench, &name, &[]);
+        bench.ok(["pkg", "push", &name]);
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            "bang",
+            // What is to answer is watched until it does, however slowly it boots here.
+            "-p",
+            "443:8080",
+            "tester/motd:v1",
+            "--",
+            "@print:going",
+            "@crash:panic",
+        ];
+        let outcome = cloud.kraft(&bench, &words).exits(8);
+        for said in [
+            "going",
+            "the instance `bang` has ended",
+            "kraft cloud instance remove bang",
+        ] {
+            assert!(
+                outcome.stderr.contains(said),
+                "no {said}: {}",
+                outcome.stderr
+            );
+        }
+    });
 }
 
 #[test]
 fn an_instance_that_restarts_all_the_time_fails_the_deployment_at_its_timeout() {
-    let (cloud, bench) = (Cloud::new(), Bench::new());
-    let image = json!({"name": "tester/web", "crash": "no floor\n"});
-    cloud.door("POST images", &image);
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "web",
-        "--restart",
-        "on-failure",
-        "--timeout",
-        "1s",
-        "tester/web",
-    ];
-    let outcome = cloud.kraft(&bench, &words).exits(8);
-    for said in ["no floor", "the instance `web` does not run after 1s"] {
-        assert!(
-            outcome.stderr.contains(said),
-            "no {said}: {}",
-            outcome.stderr
-        );
-    }
-    let words = ["cloud", "instance", "get", "web", "-o", "json"];
-    let told: Value = serde_json::from_str(&cloud.kraft(&bench, &words).success().stdout).unwrap();
-    // More often where this comes late.
-    assert!(told[0]["restart"]["attempt"].as_i64() >= Some(2), "{told}");
-    assert!(told[0]["start_count"].as_i64() >= Some(2), "{told}");
+    in_both(|| {
+        let (cloud, bench) = (Cloud::new(), Bench::new());
+        let image = json!({"name": "tester/web", "crash": "no floor\n"});
+        cloud.door("POST images", &image);
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            "web",
+            "--restart",
+            "on-failure",
+            "--timeout",
+            "1s",
+            "tester/web",
+        ];
+        let outcome = cloud.kraft(&bench, &words).exits(8);
+        for said in ["no floor", "the instance `web` does not run after 1s"] {
+            assert!(
+                outcome.stderr.contains(said),
+                "no {said}: {}",
+                outcome.stderr
+            );
+        }
+        let words = ["cloud", "instance", "get", "web", "-o", "json"];
+        let told: Value =
+            serde_json::from_str(&cloud.kraft(&bench, &words).success().stdout).unwrap();
+        // More often where this comes late.
+        assert!(told[0]["restart"]["attempt"].as_i64() >= Some(2), "{told}");
+        assert!(told[0]["start_count"].as_i64() >= Some(2), "{told}");
+    });
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use kraft_e2e::cloud::Cloud;
+use kraft_e2e::cloud::{Cloud, in_both};
 use kraft_e2e::harness::{Bench, Outcome};
 use kraft_e2e::registry::digest_of;
 use serde_json::{Value, json};
@@ -45,37 +45,39 @@ fn assert_no_helper(cloud: &Cloud) {
 
 #[test]
 fn a_directory_is_imported_completely() {
-    let ((cloud, uuid), bench) = (with_volume(16), Bench::new());
-    site(&bench);
-    let outcome = import(&cloud, &bench, &[]).success();
-    assert_eq!(outcome.stdout, "data\n");
-    assert!(
-        outcome
-            .stderr
-            .contains("`data` has 15.8 MiB of 16.0 MiB left"),
-        "{}",
-        outcome.stderr
-    );
-    let kept = cloud.door(&format!("GET volumes/{uuid}"), &Value::Null);
-    let kept = kept.as_array().unwrap();
-    let one = |path: &str| {
-        let path = format!("./{path}");
-        let found = kept.iter().find(|entry| entry["path"] == path.as_str());
-        found
-            .unwrap_or_else(|| panic!("no {path}: {kept:#?}"))
-            .clone()
-    };
-    assert_eq!(one("pages")["type"], "directory");
-    assert_eq!(one("pages/index.html")["sha256"], sum(b"open all day\n"));
-    let odd = one("odd name");
-    assert_eq!(
-        (&odd["size"], &odd["mode"]),
-        (&json!(200_001), &json!("755"))
-    );
-    assert_eq!(odd["sha256"], sum(&vec![b'x'; 200_001]));
-    assert_eq!(one("empty")["size"], 0);
-    assert_eq!(one("start")["target"], "pages/index.html");
-    assert_no_helper(&cloud);
+    in_both(|| {
+        let ((cloud, uuid), bench) = (with_volume(16), Bench::new());
+        site(&bench);
+        let outcome = import(&cloud, &bench, &[]).success();
+        assert_eq!(outcome.stdout, "data\n");
+        assert!(
+            outcome
+                .stderr
+                .contains("`data` has 15.8 MiB of 16.0 MiB left"),
+            "{}",
+            outcome.stderr
+        );
+        let kept = cloud.door(&format!("GET volumes/{uuid}"), &Value::Null);
+        let kept = kept.as_array().unwrap();
+        let one = |path: &str| {
+            let path = format!("./{path}");
+            let found = kept.iter().find(|entry| entry["path"] == path.as_str());
+            found
+                .unwrap_or_else(|| panic!("no {path}: {kept:#?}"))
+                .clone()
+        };
+        assert_eq!(one("pages")["type"], "directory");
+        assert_eq!(one("pages/index.html")["sha256"], sum(b"open all day\n"));
+        let odd = one("odd name");
+        assert_eq!(
+            (&odd["size"], &odd["mode"]),
+            (&json!(200_001), &json!("755"))
+        );
+        assert_eq!(odd["sha256"], sum(&vec![b'x'; 200_001]));
+        assert_eq!(one("empty")["size"], 0);
+        assert_eq!(one("start")["target"], "pages/index.html");
+        assert_no_helper(&cloud);
+    });
 }
 
 fn sum(bytes: &[u8]) -> String {
@@ -84,68 +86,74 @@ fn sum(bytes: &[u8]) -> String {
 
 #[test]
 fn files_too_large_for_the_volume_are_an_error_before_anything_is_created() {
-    let ((cloud, _), bench) = (with_volume(1), Bench::new());
-    site(&bench);
-    fs::write(bench.path().join("site/large"), vec![0; 1 << 20]).unwrap();
-    let outcome = import(&cloud, &bench, &[]).exits(1);
-    assert!(
-        outcome.stderr.contains("the volume is too small"),
-        "{}",
-        outcome.stderr
-    );
-    assert!(
-        !cloud
-            .journal()
-            .iter()
-            .any(|entry| entry["path"] == "/v1/instances")
-    );
-    // With force, it is the helper who says so.
-    let outcome = import(&cloud, &bench, &["--force"]).exits(1);
-    assert!(
-        outcome.stderr.contains("no space left on device"),
-        "{}",
-        outcome.stderr
-    );
-    assert_no_helper(&cloud);
+    in_both(|| {
+        let ((cloud, _), bench) = (with_volume(1), Bench::new());
+        site(&bench);
+        fs::write(bench.path().join("site/large"), vec![0; 1 << 20]).unwrap();
+        let outcome = import(&cloud, &bench, &[]).exits(1);
+        assert!(
+            outcome.stderr.contains("the volume is too small"),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            !cloud
+                .journal()
+                .iter()
+                .any(|entry| entry["path"] == "/v1/instances")
+        );
+        // With force, it is the helper who says so.
+        let outcome = import(&cloud, &bench, &["--force"]).exits(1);
+        assert!(
+            outcome.stderr.contains("no space left on device"),
+            "{}",
+            outcome.stderr
+        );
+        assert_no_helper(&cloud);
+    });
 }
 
 #[test]
 fn the_message_of_the_helper_is_printed_in_full() {
-    let ((cloud, _), bench) = (with_volume(16), Bench::new());
-    site(&bench);
-    let complaint = json!({"complaint": {"at": 1000, "text": "the disk is on fire"}});
-    cloud.door("PUT helpers", &complaint);
-    let outcome = import(&cloud, &bench, &[]).exits(1);
-    assert!(
-        outcome.stderr.contains("the disk is on fire"),
-        "{}",
-        outcome.stderr
-    );
-    cloud.door("PUT helpers", &json!({"hang_up": 1000}));
-    let outcome = import(&cloud, &bench, &[]).exits(4);
-    assert!(
-        outcome
-            .stderr
-            .contains("the connection with the helper broke"),
-        "{}",
-        outcome.stderr
-    );
-    assert_no_helper(&cloud);
+    in_both(|| {
+        let ((cloud, _), bench) = (with_volume(16), Bench::new());
+        site(&bench);
+        let complaint = json!({"complaint": {"at": 1000, "text": "the disk is on fire"}});
+        cloud.door("PUT helpers", &complaint);
+        let outcome = import(&cloud, &bench, &[]).exits(1);
+        assert!(
+            outcome.stderr.contains("the disk is on fire"),
+            "{}",
+            outcome.stderr
+        );
+        cloud.door("PUT helpers", &json!({"hang_up": 1000}));
+        let outcome = import(&cloud, &bench, &[]).exits(4);
+        assert!(
+            outcome
+                .stderr
+                .contains("the connection with the helper broke"),
+            "{}",
+            outcome.stderr
+        );
+        assert_no_helper(&cloud);
+    });
 }
 
 #[test]
 fn a_volume_that_is_missing_or_in_use_is_reported() {
-    let ((cloud, _), bench) = (with_volume(16), Bench::new());
-    site(&bench);
-    let words = ["cloud", "volume", "import", "-v", "ghost", "-s", "site"];
-    let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(3);
-    assert!(outcome.stderr.contains("ghost"), "{}", outcome.stderr);
-    let words = ["cloud", "volume", "import", "-v", "data", "-s", "nowhere"];
-    let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(3);
-    assert!(
-        outcome.stderr.contains("there is no `nowhere`"),
-        "{}",
-        outcome.stderr
-    );
-    assert_no_helper(&cloud);
+    in_both(|| {
+        let ((cloud, _), bench) = (with_volume(16), Bench::new());
+        site(&bench);
+        let words = ["cloud", "volume", "import", "-v", "ghost", "-s", "site"];
+        let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(3);
+        assert!(outcome.stderr.contains("ghost"), "{}", outcome.stderr);
+        let words = ["cloud", "volume", "import", "-v", "data", "-s", "nowhere"];
+        let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(3);
+        assert!(
+            outcome.stderr.contains("there is no `nowhere`"),
+            "{}",
+            outcome.stderr
+        );
+        assert_no_helper(&cloud);
+    });
 }

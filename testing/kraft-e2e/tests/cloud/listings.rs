@@ -2,7 +2,8 @@
 //!
 //! What changes with every run (UUIDs, times, addresses) is replaced by its kind.
 
-use kraft_e2e::cloud::Cloud;
+use kraft_cloud_emulator::Dialect;
+use kraft_e2e::cloud::{Cloud, dialect, in_both};
 use kraft_e2e::harness::{Bench, eventually};
 use serde_json::{Value, json};
 
@@ -192,183 +193,215 @@ fn assert_golden(name: &str, words: &[&str]) {
 
 /// Compares a text with its snapshot, `snapshots/cloud__listings__NAME.snap`.
 fn hold(name: &str, told: &str) {
+    let name = match dialect() {
+        Dialect::V2024 => name.to_owned(),
+        Dialect::V2026 => format!("today-{name}"),
+    };
     insta::assert_snapshot!(name, told);
 }
 
 #[test]
 fn instances() {
-    assert_golden("instance-get", &["instance", "get", "web", "idle"]);
+    in_both(|| {
+        assert_golden("instance-get", &["instance", "get", "web", "idle"]);
+    });
 }
 
 #[test]
 fn instances_in_a_list() {
-    assert_golden("instance-list", &["instance", "list"]);
+    in_both(|| {
+        assert_golden("instance-list", &["instance", "list"]);
+    });
 }
 
 #[test]
 fn services() {
-    assert_golden("service-get", &["service", "get", "front"]);
-    assert_golden("service-list", &["service", "list"]);
+    in_both(|| {
+        assert_golden("service-get", &["service", "get", "front"]);
+        assert_golden("service-list", &["service", "list"]);
+    });
 }
 
 #[test]
 fn volumes() {
-    assert_golden("volume-get", &["volume", "get", "data"]);
-    assert_golden("volume-list", &["volume", "list"]);
+    in_both(|| {
+        assert_golden("volume-get", &["volume", "get", "data"]);
+        assert_golden("volume-list", &["volume", "list"]);
+    });
 }
 
 #[test]
 fn certificates() {
-    assert_golden("certificate-get", &["certificate", "get", "site"]);
-    assert_golden("certificate-list", &["certificate", "list"]);
+    in_both(|| {
+        assert_golden("certificate-get", &["certificate", "get", "site"]);
+        assert_golden("certificate-list", &["certificate", "list"]);
+    });
 }
 
 #[test]
 fn scaling() {
-    assert_golden("scale-get", &["scale", "get", "front"]);
-    assert_golden(
-        "scale-policy",
-        &["scale", "get", "front", "--policy", "busy"],
-    );
+    in_both(|| {
+        assert_golden("scale-get", &["scale", "get", "front"]);
+        assert_golden(
+            "scale-policy",
+            &["scale", "get", "front", "--policy", "busy"],
+        );
+    });
 }
 
 #[test]
 fn images() {
-    assert_golden("image-list", &["image", "list", "--all"]);
+    in_both(|| {
+        assert_golden("image-list", &["image", "list", "--all"]);
+    });
 }
 
 #[test]
 fn quotas() {
-    assert_golden("quota", &["quota"]);
+    in_both(|| {
+        assert_golden("quota", &["quota"]);
+    });
 }
 
 #[test]
 fn compose_projects() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    let file = "name: shop\nservices:\n  web: {image: tester/web:v1, container_name: web}\n  \
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        let file = "name: shop\nservices:\n  web: {image: tester/web:v1, container_name: web}\n  \
                 db: {image: nginx}\n";
-    std::fs::write(bench.path().join("compose.yaml"), file).unwrap();
-    for (name, command) in [("compose-ps", "ps"), ("compose-ls", "ls")] {
-        for form in FORMS {
-            let outcome = cloud
-                .kraft(&bench, &["cloud", "compose", command, "-o", form])
-                .success();
-            hold(
-                &format!("{name}.{form}"),
-                &timeless(&normalised(&outcome.stdout, &cloud)),
-            );
+        std::fs::write(bench.path().join("compose.yaml"), file).unwrap();
+        for (name, command) in [("compose-ps", "ps"), ("compose-ls", "ls")] {
+            for form in FORMS {
+                let outcome = cloud
+                    .kraft(&bench, &["cloud", "compose", command, "-o", form])
+                    .success();
+                hold(
+                    &format!("{name}.{form}"),
+                    &timeless(&normalised(&outcome.stdout, &cloud)),
+                );
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn metros() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    for form in FORMS {
-        let words = ["cloud", "metro", "list", "--status", "-o", form];
-        let outcome = cloud.kraft(&bench, &words).success();
-        // Latencies of public metros depend on this host's network.
-        let near: Vec<&str> = outcome.stdout.lines().take(11).collect();
-        let told = normalised(&near.join("\n"), &cloud);
-        assert!(told.contains("METRO"), "the nearest is another: {told}");
-        if form == "json" {
-            let all: Value = serde_json::from_str(&outcome.stdout).unwrap();
-            assert_eq!(all[0]["online"], true);
-            assert!(all[0]["delay_ms"].is_u64(), "{all}");
-            assert_eq!(all.as_array().unwrap().len(), 5);
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        for form in FORMS {
+            let words = ["cloud", "metro", "list", "--status", "-o", form];
+            let outcome = cloud.kraft(&bench, &words).success();
+            // Latencies of public metros depend on this host's network.
+            let near: Vec<&str> = outcome.stdout.lines().take(11).collect();
+            let told = normalised(&near.join("\n"), &cloud);
+            assert!(told.contains("METRO"), "the nearest is another: {told}");
+            if form == "json" {
+                let all: Value = serde_json::from_str(&outcome.stdout).unwrap();
+                assert_eq!(all[0]["online"], true);
+                assert!(all[0]["delay_ms"].is_u64(), "{all}");
+                assert_eq!(all.as_array().unwrap().len(), 5);
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn a_deployed_instance_is_printed_as_a_card() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "card",
-        "-p",
-        "6379:6379/tls",
-        "-s",
-        "cache",
-        "-M",
-        "64",
-        "tester/web:v1",
-    ];
-    let outcome = cloud.kraft(&bench, &words).success();
-    hold("deploy-card.text", &normalised(&outcome.stdout, &cloud));
-    let words = [
-        "cloud",
-        "deploy",
-        "--dry-run",
-        "-n",
-        "card",
-        "-p",
-        "443:8080",
-        "-v",
-        "data:/data:size=1Gi",
-        "tester/web:v1",
-    ];
-    let outcome = cloud.kraft(&bench, &words).success();
-    hold("deploy-dry-run.text", &normalised(&outcome.stdout, &cloud));
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            "card",
+            "-p",
+            "6379:6379/tls",
+            "-s",
+            "cache",
+            "-M",
+            "64",
+            "tester/web:v1",
+        ];
+        let outcome = cloud.kraft(&bench, &words).success();
+        hold("deploy-card.text", &normalised(&outcome.stdout, &cloud));
+        let words = [
+            "cloud",
+            "deploy",
+            "--dry-run",
+            "-n",
+            "card",
+            "-p",
+            "443:8080",
+            "-v",
+            "data:/data:size=1Gi",
+            "tester/web:v1",
+        ];
+        let outcome = cloud.kraft(&bench, &words).success();
+        hold("deploy-dry-run.text", &normalised(&outcome.stdout, &cloud));
+    });
 }
 
 #[test]
 fn an_invalid_output_format_is_rejected() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    let outcome = cloud
-        .kraft(&bench, &["cloud", "instance", "list", "-o", "xml"])
-        .exits(2);
-    assert!(
-        outcome.stderr.contains("possible values"),
-        "{}",
-        outcome.stderr
-    );
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        let outcome = cloud
+            .kraft(&bench, &["cloud", "instance", "list", "-o", "xml"])
+            .exits(2);
+        assert!(
+            outcome.stderr.contains("possible values"),
+            "{}",
+            outcome.stderr
+        );
+    });
 }
 
 #[test]
 fn results_of_commands_are_also_printed_as_json() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    let json = |words: &[&str]| -> Value {
-        let words: Vec<&str> = ["cloud"]
-            .iter()
-            .chain(words)
-            .copied()
-            .chain(["-o", "json"])
-            .collect();
-        let outcome = cloud.kraft(&bench, &words).success();
-        serde_json::from_str(&outcome.stdout).unwrap()
-    };
-    let started = json(&["instance", "start", "idle", "-w", "60s"]);
-    assert_eq!(started[0]["name"], "idle");
-    assert_eq!(started[0]["previous_state"], "stopped");
-    let stopped = json(&["instance", "stop", "idle", "--force"]);
-    assert_eq!(stopped[0]["previous_state"], "running", "{stopped}");
-    let removed = json(&["instance", "remove", "idle"]);
-    assert_eq!(removed[0]["name"], "idle", "{removed}");
-    let none = json(&["volume", "remove", "spare"]);
-    assert_eq!(none[0]["name"], "spare", "{none}");
-    assert_eq!(json(&["instance", "remove", "--all"])[0]["name"], "web");
-    // Nothing is left, and that is a list, too.
-    assert_eq!(json(&["instance", "remove", "--all"]), json!([]));
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        let json = |words: &[&str]| -> Value {
+            let words: Vec<&str> = ["cloud"]
+                .iter()
+                .chain(words)
+                .copied()
+                .chain(["-o", "json"])
+                .collect();
+            let outcome = cloud.kraft(&bench, &words).success();
+            serde_json::from_str(&outcome.stdout).unwrap()
+        };
+        let started = json(&["instance", "start", "idle", "-w", "60s"]);
+        assert_eq!(started[0]["name"], "idle");
+        assert_eq!(started[0]["previous_state"], "stopped");
+        let stopped = json(&["instance", "stop", "idle", "--force"]);
+        assert_eq!(stopped[0]["previous_state"], "running", "{stopped}");
+        let removed = json(&["instance", "remove", "idle"]);
+        assert_eq!(removed[0]["name"], "idle", "{removed}");
+        let none = json(&["volume", "remove", "spare"]);
+        assert_eq!(none[0]["name"], "spare", "{none}");
+        assert_eq!(json(&["instance", "remove", "--all"])[0]["name"], "web");
+        // Nothing is left, and that is a list, too.
+        assert_eq!(json(&["instance", "remove", "--all"]), json!([]));
+    });
 }
 
 #[test]
 fn a_watched_list_is_printed_again_when_something_changes() {
-    let (cloud, bench) = (cloud(), Bench::new());
-    let file = bench.path().join("watched");
-    let words = ["cloud", "volume", "list", "--watch"];
-    let mut watching = cloud
-        .command(&bench, &words)
-        .stdout(std::fs::File::create(&file).unwrap())
-        .spawn()
-        .unwrap();
-    let told = || std::fs::read_to_string(&file).unwrap();
-    eventually("the list", || told().contains("spare"));
-    cloud.ok("POST /volumes", &json!([{"name": "late", "size_mb": 1}]));
-    eventually("the new volume", || told().contains("late"));
-    watching.kill().unwrap();
-    let _ = watching.wait();
-    assert_eq!(told().matches("NAME").count(), 2, "{}", told());
+    in_both(|| {
+        let (cloud, bench) = (cloud(), Bench::new());
+        let file = bench.path().join("watched");
+        let words = ["cloud", "volume", "list", "--watch"];
+        let mut watching = cloud
+            .command(&bench, &words)
+            .stdout(std::fs::File::create(&file).unwrap())
+            .spawn()
+            .unwrap();
+        let told = || std::fs::read_to_string(&file).unwrap();
+        eventually("the list", || told().contains("spare"));
+        cloud.ok("POST /volumes", &json!([{"name": "late", "size_mb": 1}]));
+        eventually("the new volume", || told().contains("late"));
+        watching.kill().unwrap();
+        let _ = watching.wait();
+        assert_eq!(told().matches("NAME").count(), 2, "{}", told());
+    });
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Stdio;
 
-use kraft_e2e::cloud::Cloud;
+use kraft_e2e::cloud::{Cloud, in_both};
 use kraft_e2e::harness::{Bench, eventually};
 use serde_json::{Value, json};
 
@@ -43,146 +43,156 @@ fn logs(cloud: &Cloud, more: &[&str]) -> String {
 
 #[test]
 fn a_log_is_printed_completely_or_from_its_last_lines() {
-    let cloud = with_instances(&["web"]);
-    // Longer than two answers.
-    let all = lines(0..1000);
-    print(&cloud, "web", &all);
-    assert_eq!(logs(&cloud, &["web"]), all);
-    for count in [0, 1, 7, 400, 999, 1000, 5000] {
-        let wanted: String = all
-            .lines()
-            .skip(1000_usize.saturating_sub(count))
-            .fold(String::new(), |text, line| text + line + "\n");
-        assert_eq!(
-            logs(&cloud, &["-n", &count.to_string(), "web"]),
-            wanted,
-            "{count}"
-        );
-    }
+    in_both(|| {
+        let cloud = with_instances(&["web"]);
+        // Longer than two answers.
+        let all = lines(0..1000);
+        print(&cloud, "web", &all);
+        assert_eq!(logs(&cloud, &["web"]), all);
+        for count in [0, 1, 7, 400, 999, 1000, 5000] {
+            let wanted: String = all
+                .lines()
+                .skip(1000_usize.saturating_sub(count))
+                .fold(String::new(), |text, line| text + line + "\n");
+            assert_eq!(
+                logs(&cloud, &["-n", &count.to_string(), "web"]),
+                wanted,
+                "{count}"
+            );
+        }
+    });
 }
 
 #[test]
 fn several_logs_are_prefixed_with_their_names() {
-    let cloud = with_instances(&["web", "shop-1"]);
-    print(&cloud, "web", "one\n");
-    print(&cloud, "shop-1", "two\nthree");
-    assert_eq!(
-        logs(&cloud, &["web", "shop-1"]),
-        "web    | one\nshop-1 | two\nshop-1 | three\n"
-    );
-    assert_eq!(
-        logs(&cloud, &["--no-prefix", "web", "shop-1"]),
-        "one\ntwo\nthree"
-    );
-    assert_eq!(logs(&cloud, &["-p", "x", "web"]), "x | one\n");
+    in_both(|| {
+        let cloud = with_instances(&["web", "shop-1"]);
+        print(&cloud, "web", "one\n");
+        print(&cloud, "shop-1", "two\nthree");
+        assert_eq!(
+            logs(&cloud, &["web", "shop-1"]),
+            "web    | one\nshop-1 | two\nshop-1 | three\n"
+        );
+        assert_eq!(
+            logs(&cloud, &["--no-prefix", "web", "shop-1"]),
+            "one\ntwo\nthree"
+        );
+        assert_eq!(logs(&cloud, &["-p", "x", "web"]), "x | one\n");
+    });
 }
 
 #[test]
 fn logs_follow_neither_loses_nor_repeats_bytes_across_broken_connections() {
-    let cloud = with_instances(&["web"]);
-    let bench = Bench::new();
-    let words = [
-        "cloud",
-        "instance",
-        "logs",
-        "-f",
-        "web",
-        "--http-retries",
-        "0",
-    ];
-    let out = bench.path().join("out");
-    let child = cloud
-        .command(&bench, &words)
-        .stdout(std::fs::File::create(&out).unwrap())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let read = || std::fs::read_to_string(&out).unwrap();
-    let mut all = "hello\n".to_owned();
-    print(&cloud, "web", &all);
-    eventually("the first line", || read() == all);
-    let kinds = [
-        json!({"kind": "drop-before"}),
-        json!({"kind": "half", "path": "/v1/instances/log"}),
-        json!({"kind": "drop-after", "times": 2}),
-        json!({"kind": "status", "status": 500}),
-        json!({"kind": "status", "status": 429, "retry_after": 0}),
-    ];
-    for (turn, fault) in kinds.iter().enumerate() {
-        let text = lines(turn * 400..turn * 400 + 400);
-        cloud.door("POST faults", fault);
-        // The last line comes in two pieces.
-        let (before, behind) = text.split_at(text.len() - 5);
-        print(&cloud, "web", before);
-        eventually("the first piece", || read().ends_with(before));
-        print(&cloud, "web", behind);
-        all.push_str(&text);
-        eventually("the whole turn", || read().len() >= all.len());
-        assert_eq!(read(), all, "after turn {turn}");
-    }
-    let met = cloud
-        .journal()
-        .iter()
-        .filter(|entry| !entry["fault"].is_null())
-        .count();
-    assert_eq!(met, 6, "every fault was met");
-    cloud.ok("PUT /instances/stop", &json!([{"name": "web"}]));
-    let over = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&over.stderr).into_owned();
-    assert!(over.status.success(), "{said}");
-    assert!(
-        said.contains("`web` has ended: stopped by its user"),
-        "{said}"
-    );
-    assert_eq!(read(), all);
+    in_both(|| {
+        let cloud = with_instances(&["web"]);
+        let bench = Bench::new();
+        let words = [
+            "cloud",
+            "instance",
+            "logs",
+            "-f",
+            "web",
+            "--http-retries",
+            "0",
+        ];
+        let out = bench.path().join("out");
+        let child = cloud
+            .command(&bench, &words)
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let read = || std::fs::read_to_string(&out).unwrap();
+        let mut all = "hello\n".to_owned();
+        print(&cloud, "web", &all);
+        eventually("the first line", || read() == all);
+        let kinds = [
+            json!({"kind": "drop-before"}),
+            json!({"kind": "half", "path": "/v1/instances/log"}),
+            json!({"kind": "drop-after", "times": 2}),
+            json!({"kind": "status", "status": 500}),
+            json!({"kind": "status", "status": 429, "retry_after": 0}),
+        ];
+        for (turn, fault) in kinds.iter().enumerate() {
+            let text = lines(turn * 400..turn * 400 + 400);
+            cloud.door("POST faults", fault);
+            // The last line comes in two pieces.
+            let (before, behind) = text.split_at(text.len() - 5);
+            print(&cloud, "web", before);
+            eventually("the first piece", || read().ends_with(before));
+            print(&cloud, "web", behind);
+            all.push_str(&text);
+            eventually("the whole turn", || read().len() >= all.len());
+            assert_eq!(read(), all, "after turn {turn}");
+        }
+        let met = cloud
+            .journal()
+            .iter()
+            .filter(|entry| !entry["fault"].is_null())
+            .count();
+        assert_eq!(met, 6, "every fault was met");
+        cloud.ok("PUT /instances/stop", &json!([{"name": "web"}]));
+        let over = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&over.stderr).into_owned();
+        assert!(over.status.success(), "{said}");
+        assert!(
+            said.contains("`web` has ended: stopped by its user"),
+            "{said}"
+        );
+        assert_eq!(read(), all);
+    });
 }
 
 #[test]
 fn a_removed_instance_ends_logs_follow() {
-    let cloud = with_instances(&["web"]);
-    let bench = Bench::new();
-    let mut command = cloud.command(&bench, &["cloud", "instance", "logs", "-f", "web"]);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    eventually("the first look", || {
-        cloud
-            .journal()
-            .iter()
-            .any(|entry| entry["path"] == "/v1/instances/log")
+    in_both(|| {
+        let cloud = with_instances(&["web"]);
+        let bench = Bench::new();
+        let mut command = cloud.command(&bench, &["cloud", "instance", "logs", "-f", "web"]);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        eventually("the first look", || {
+            cloud
+                .journal()
+                .iter()
+                .any(|entry| entry["path"] == "/v1/instances/log")
+        });
+        cloud.ok("DELETE /instances", &json!([{"name": "web"}]));
+        let over = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&over.stderr).into_owned();
+        assert!(over.status.success(), "{said}");
+        assert!(said.contains("`web` was removed"), "{said}");
     });
-    cloud.ok("DELETE /instances", &json!([{"name": "web"}]));
-    let over = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&over.stderr).into_owned();
-    assert!(over.status.success(), "{said}");
-    assert!(said.contains("`web` was removed"), "{said}");
 }
 
 #[test]
 fn missing_parts_of_a_log_are_reported() {
-    let cloud = with_instances(&["web"]);
-    // The emulator keeps a mebibyte.
-    let piece = lines(0..2000);
-    let mut printed = 0;
-    while printed < (1 << 20) + piece.len() {
-        print(&cloud, "web", &piece);
-        printed += piece.len();
-    }
-    let outcome = cloud
-        .kraft(&Bench::new(), &["cloud", "instance", "logs", "web"])
-        .success();
-    assert_eq!(outcome.stdout.len(), 1 << 20);
-    let gone = format!("{} bytes of the log of `web` are lost", printed - (1 << 20));
-    assert!(
-        outcome.stderr.contains(&gone),
-        "no {gone}: {}",
-        outcome.stderr
-    );
-    let log = cloud.ok(
-        "GET /instances/log",
-        &json!([{"name": "web", "offset": -5}]),
-    );
-    assert_ne!(log[0]["output"], Value::from(""));
+    in_both(|| {
+        let cloud = with_instances(&["web"]);
+        // The emulator keeps a mebibyte.
+        let piece = lines(0..2000);
+        let mut printed = 0;
+        while printed < (1 << 20) + piece.len() {
+            print(&cloud, "web", &piece);
+            printed += piece.len();
+        }
+        let outcome = cloud
+            .kraft(&Bench::new(), &["cloud", "instance", "logs", "web"])
+            .success();
+        assert_eq!(outcome.stdout.len(), 1 << 20);
+        let gone = format!("{} bytes of the log of `web` are lost", printed - (1 << 20));
+        assert!(
+            outcome.stderr.contains(&gone),
+            "no {gone}: {}",
+            outcome.stderr
+        );
+        let log = cloud.ok(
+            "GET /instances/log",
+            &json!([{"name": "web", "offset": -5}]),
+        );
+        assert_ne!(log[0]["output"], Value::from(""));
+    });
 }

@@ -7,7 +7,7 @@ use kraft_e2e::guest::{package, push_runtime};
 use kraft_e2e::harness::{Bench, Outcome, eventually, skip};
 use kraft_e2e::linux;
 use kraft_e2e::registry::Registry;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A bench with a project whose server runs `script`, a registry with its runtime, and a cloud with
 /// real machines; `None` (and said so) if something is missing here.
@@ -73,6 +73,51 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
     // An unknown name does not resolve.
     let other = cloud.curl(&bench, "https://other.emu0.kraft.host/");
     assert!(other.contains("502"), "{other}");
+}
+
+#[test]
+#[ignore = "boots five machines"]
+fn a_machine_that_is_rolled_out_suspended_saved_and_restored_answers() {
+    let Some((_registry, bench, cloud)) = shop("httpd -f -p 8080 -h /www") else {
+        return;
+    };
+    let run = |line: &str| {
+        let words: Vec<&str> = std::iter::once("cloud").chain(line.split(' ')).collect();
+        Outcome::of(&mut cloud.visitor(&bench, &words))
+            .success()
+            .stdout
+    };
+    let answers = |what: &str| {
+        eventually(what, || {
+            cloud.curl(&bench, "https://shop.emu0.kraft.host/") == "open all day\n\n200 "
+        });
+    };
+    run("service create -n front -s shop 443:8080");
+    run("deploy -g front -M 256 -n one shop");
+    answers("the deployed machine");
+    // The same project again changes nothing, another configuration replaces the instance.
+    run("deploy -g front -M 256 -n one shop");
+    assert_eq!(cloud.ok("GET /instances", &Value::Null).len(), 1);
+    run("deploy -g front -M 256 -n two -e A=b --rollout remove --rollout-wait 120s shop");
+    answers("the machine that replaced it");
+    let left = cloud.ok("GET /instances", &Value::Null);
+    assert_eq!(
+        (left.len(), &left[0]["name"]),
+        (1, &json!("two")),
+        "{left:?}"
+    );
+    run("instance suspend two");
+    let state = || cloud.ok("GET /instances", &Value::Null)[0]["state"].clone();
+    assert_eq!(state(), "standby");
+    answers("the resumed machine");
+    assert_eq!(state(), "running");
+    run("instance checkpoint create -n saved two");
+    run("instance remove two");
+    run("instance create -n three --checkpoint saved -g front -S");
+    answers("the restored machine");
+    run("instance template create three");
+    run("instance create -n four --template three -g front -S");
+    answers("the clone");
 }
 
 #[test]

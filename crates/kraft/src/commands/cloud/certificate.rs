@@ -41,6 +41,18 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         pkey: String,
     },
+    /// Replace the chain and the private key of a certificate, without an interruption
+    Renew {
+        /// Name or UUID
+        #[arg(value_name = "CERTIFICATE")]
+        name: String,
+        /// Certificate chain: a PEM file, or its text
+        #[arg(short = 'C', long, value_name = "FILE")]
+        chain: String,
+        /// Private key: a PEM file
+        #[arg(short, long, value_name = "FILE")]
+        pkey: String,
+    },
     #[command(flatten)]
     Queries(Queries<Certificate>),
     /// Remove certificates that no service uses
@@ -105,7 +117,12 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             });
             app.ui.line(cloud.one(&request)?.title())
         }
-        Command::Queries(queries) => queries.exec(app, &cloud),
+        Command::Renew { name, chain, pkey } => {
+            let (chain, pkey) = (pem::certificates(chain)?, pem::key(app, pkey)?);
+            let renewed = cloud.one(&certificates::renew(&Id::new(name), &chain, &pkey))?;
+            app.ui.line(renewed.title())
+        }
+        Command::Queries(queries) => queries.exec(app, options, &cloud),
         Command::Remove(chosen) => {
             let ids = chosen.ids::<Certificate>(&cloud)?;
             choose::change(app, &cloud, &chosen.output, &ids, certificates::remove)

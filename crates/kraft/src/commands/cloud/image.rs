@@ -1,15 +1,20 @@
 //! `kraft cloud image`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
+use kraft_cloud::resources;
 use kraft_cloud::resources::images::Image;
+use serde_json::{Map, Value, json};
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::commands::tally::Tally;
+use crate::commands::values;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
-use kraft_deploy::{Cloud, CloudOptions, images};
+use kraft_deploy::{Cloud, CloudOptions, images, naming};
 
 /// Manage images on the platform
 #[derive(Debug, clap::Args)]
@@ -31,6 +36,24 @@ enum Command {
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
+    /// Pull an image to the metro, keep it there, and print the UUID of the pin
+    Pin {
+        /// Image: `[ACCOUNT/]NAME[:TAG]`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Timeout of the pull
+        #[arg(long, value_name = "TIME", default_value = "300s", value_parser = values::duration)]
+        timeout: Duration,
+        /// Remove the pin when the image was not used for this time
+        #[arg(long, value_name = "TIME", value_parser = values::duration)]
+        autokill: Option<Duration>,
+    },
+    /// Remove pins of images
+    Unpin {
+        /// UUIDs of the pins
+        #[arg(value_name = "UUID", required = true)]
+        pins: Vec<String>,
+    },
     /// Remove images from the platform's registry
     #[command(visible_aliases = ["rm", "delete", "del"])]
     Remove {
@@ -51,12 +74,16 @@ type Field = Column<Image>;
 
 const NAME: Field = Column::new("NAME", |one| Cell::new(images::name(one)));
 const VERSION: Field = Column::new("VERSION", |one| Cell::new(images::versions(one)));
-const ARGS: Field = Column::new("APP ARGS", |one| Cell::new(&one.args));
-const KERNEL_ARGS: Field = Column::new("KERNEL ARGS", |one| Cell::new(&one.kernel_args));
+const ARGS: Field = Column::new("APP ARGS", |one| Cell::new(one.command_line()));
+const KERNEL_ARGS: Field = Column::new("KERNEL ARGS", |one| {
+    let args = one.more.get("kernel_args").and_then(Value::as_str);
+    Cell::new(args.unwrap_or_default())
+});
 const LABELS: Field = Column::new("LABELS", |one| {
-    let all: Vec<String> = one
-        .labels
-        .iter()
+    let labels = one.more.get("labels").and_then(Value::as_object);
+    let all: Vec<String> = labels
+        .into_iter()
+        .flatten()
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
         .collect();
     Cell::new(all.join(", "))
@@ -72,10 +99,39 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
     let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::List { all, output } => {
-            let mut answer = cloud.send(&kraft_cloud::resources::images::list())?;
+            let mut answer = cloud.send(&resources::images::list())?;
             answer.retain(|image| *all || images::has_account(image));
-            answer.sort_by(|image| image.digest.clone());
+            answer.sort_by(|image| image.reference().to_owned());
             output::print(app, *output, answer)
+        }
+        Command::Pin {
+            image,
+            timeout,
+            autokill,
+        } => {
+            let mut more = Map::new();
+            if let Some(time) = autokill {
+                let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                more.insert("autokill".to_owned(), json!({ "time_ms": ms }));
+            }
+            let image = naming::find(&cloud, image)?;
+            let url = match image.url.as_str() {
+                "" => image.reference(),
+                url => url,
+            };
+            let seconds = i64::try_from(timeout.as_secs().max(1)).unwrap_or(-1);
+            let pin = cloud.one(&resources::images::pin(url, seconds, &more))?;
+            app.ui.line(&pin.uuid)
+        }
+        Command::Unpin { pins } => {
+            let mut tally = Tally::default();
+            for pin in pins {
+                let gone = cloud.one(&resources::images::unpin(pin));
+                if tally.count(app, gone).is_some() {
+                    app.ui.line(pin)?;
+                }
+            }
+            tally.outcome()
         }
         Command::Remove { images, all } => {
             cloud.catch_interrupts();

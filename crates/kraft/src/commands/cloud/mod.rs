@@ -1,9 +1,14 @@
 //! `kraft cloud`: manage resources on Unikraft Cloud.
 
+mod account;
+mod audit;
+mod builds;
 mod certificate;
 mod choose;
 mod compose;
 mod deploy;
+mod edit;
+mod features;
 mod image;
 mod instance;
 mod list;
@@ -11,6 +16,7 @@ mod metro;
 mod output;
 mod quota;
 mod resource;
+mod saved;
 mod scale;
 mod service;
 mod shape;
@@ -22,14 +28,19 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::commands::nested::Nested;
 use crate::failure::Failure;
-use kraft_deploy::CloudOptions;
+use kraft_deploy::{Cloud, CloudOptions};
 
 /// Manage instances, images and other resources on Unikraft Cloud
 ///
-/// The metro is selected by `--metro` or `UKC_METRO`. The token is read from `UKC_TOKEN`; without
-/// it, the login of `kraft login index.unikraft.io` is used.
+/// The metro is selected by `--metro` or `UKC_METRO`; listings accept `--metro all`. The token is
+/// that of `kraft cloud login`, or of `UKC_TOKEN`, or of `kraft login index.unikraft.io`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Use this saved login
+    // Not global: `compose` has profiles of its own.
+    #[arg(id = "login", long = "profile", value_name = "NAME")]
+    profile: Option<String>,
+
     #[command(flatten)]
     options: OptionArgs,
 
@@ -76,6 +87,19 @@ enum Command {
     Tunnel(tunnel::Args),
     #[command(visible_aliases = ["metros", "m"])]
     Metro(metro::Args),
+    #[command(visible_alias = "builds")]
+    Build(builds::Args),
+    Audit(audit::Args),
+    Health(account::HealthArgs),
+    Login(account::LoginArgs),
+    /// Remove a saved login
+    Logout {
+        /// Name of the login (default: that of `profile use`)
+        #[arg(long, value_name = "NAME")]
+        profile: Option<String>,
+    },
+    Whoami(account::WhoamiArgs),
+    Profile(account::ProfileArgs),
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -83,6 +107,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         metro: args.options.metro.clone(),
         registry: args.options.registry.clone(),
         token: args.options.token.clone(),
+        profile: args.profile.clone(),
     };
     match &args.command.0 {
         Command::Deploy(command) => deploy::exec(app, options, command),
@@ -96,5 +121,12 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Command::Quota(command) => quota::exec(app, options, command),
         Command::Tunnel(command) => tunnel::exec(app, options, command),
         Command::Metro(command) => metro::exec(app, options, command),
+        Command::Build(command) => builds::exec(app, options, command),
+        Command::Audit(command) => audit::exec(app, options, command),
+        Command::Health(command) => account::health(app, &Cloud::open(app, options)?, command),
+        Command::Login(command) => account::login(app, options, command),
+        Command::Logout { profile } => account::logout(app, options, profile.as_deref()),
+        Command::Whoami(command) => account::whoami(app, options, command),
+        Command::Profile(command) => account::profile(app, command),
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::tally::Tally;
 use crate::failure::Failure;
-use crate::ui::{Column, Format};
+use crate::ui::{Cell, Column, Format};
 use kraft_deploy::RequestError;
 use kraft_deploy::dry_run::DryRun;
 
@@ -82,6 +82,22 @@ pub(crate) fn columns<T: Serialize>(
         Form::Yaml => Format::Yaml,
     };
     app.ui.listing(format, rows, columns)
+}
+
+/// Prints rows whose cells are known already.
+pub(crate) fn cells<T: Serialize>(
+    app: &App,
+    form: Form,
+    rows: &[T],
+    titles: &[&str],
+    cells: &[Vec<Cell>],
+) -> Result<(), Failure> {
+    match form {
+        Form::Table => app.ui.table(titles, cells),
+        Form::List => app.ui.list(titles, cells),
+        Form::Json | Form::Raw => app.ui.listing(Format::Json, rows, &[]),
+        Form::Yaml => app.ui.listing(Format::Yaml, rows, &[]),
+    }
 }
 
 /// Parses a time of the platform; `None` if it is empty or has another format.

@@ -12,7 +12,7 @@ use super::list::{self, ListArgs};
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use kraft_deploy::Cloud;
+use kraft_deploy::{Cloud, CloudOptions};
 
 /// A kind of resource: what requests and help texts call it.
 pub(crate) trait Resource: Shown + Known + DeserializeOwned {
@@ -51,8 +51,16 @@ pub(crate) struct GetArgs<R: Resource> {
 }
 
 impl<R: Resource> Queries<R> {
-    pub(crate) fn exec(&self, app: &App, cloud: &Cloud) -> Result<(), Failure> {
+    pub(crate) fn exec(
+        &self,
+        app: &App,
+        options: &CloudOptions,
+        cloud: &Cloud,
+    ) -> Result<(), Failure> {
         match self {
+            Self::List(args) if list::is_everywhere(options) => {
+                list::everywhere(app, options, args, &R::get(&[]))
+            }
             Self::List(args) => list::exec(app, cloud, args, &R::get(&[])),
             Self::Get(args) => {
                 let answer = cloud.send(&R::get(&ids(&args.names)))?;

@@ -8,7 +8,9 @@ use kraft_cloud::resources::Known;
 use kraft_cloud::resources::autoscale::{
     self, Autoscale, CreateAutoscale, Policy, Step, StepError,
 };
+use kraft_cloud::resources::instances::{self, CreateInstance};
 use kraft_cloud::resources::services::{self, Group};
+use serde_json::json;
 
 use super::choose::{self, OutputArgs};
 use super::output::{self, Form, Shown};
@@ -73,6 +75,10 @@ struct InitArgs {
     /// Name or UUID of the instance to replicate
     #[arg(short = 'i', long, value_name = "INSTANCE", visible_alias = "instance")]
     master: Option<String>,
+
+    /// Name or UUID of the template to clone
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "master")]
+    template: Option<String>,
 
     /// Minimum number of instances
     #[arg(short, long, value_name = "N", default_value = "1")]
@@ -147,7 +153,8 @@ const MAX: Field = Column::new("MAX SIZE", |one| number(one, one.max_size));
 const WARMUP: Field = Column::new("WARMUP (MS)", |one| number(one, one.warmup_time_ms));
 const COOLDOWN: Field = Column::new("COOLDOWN (MS)", |one| number(one, one.cooldown_time_ms));
 const MASTER: Field = Column::new("MASTER", |one| {
-    Cell::new(one.master.as_ref().map_or("", |master| master.title()))
+    let origin = one.master.as_ref().or(one.template.as_ref());
+    Cell::new(origin.map_or("", |origin| origin.title()))
 });
 const POLICIES: Field = Column::new("POLICIES", |one| {
     let names: Vec<&str> = one.policies.iter().map(|one| one.name.as_str()).collect();
@@ -198,11 +205,8 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         } => match (services.as_slice(), policy.as_slice()) {
             ([service], names @ [_, ..]) => {
                 let uuid = group(&cloud, service)?.uuid;
-                output::print(
-                    app,
-                    *output,
-                    cloud.send(&autoscale::policies(&uuid, names))?,
-                )
+                let each = names.iter().map(|name| autoscale::policy(&uuid, name));
+                output::print(app, *output, cloud.send_all(each)?)
             }
             (_, [_, ..]) => Err(Failure::usage("`--policy` requires exactly one service")),
             (services, []) => {
@@ -212,10 +216,10 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         },
         Command::Remove { service, policies } => {
             let uuid = group(&cloud, service)?.uuid;
-            output::names(
-                app,
-                cloud.send(&autoscale::remove_policies(&uuid, policies))?,
-            )
+            let each = policies
+                .iter()
+                .map(|name| autoscale::remove_policy(&uuid, name));
+            output::names(app, cloud.send_all(each)?)
         }
         Command::Reset { services } => {
             let ids = choose::ids(services);
@@ -234,21 +238,53 @@ fn init(app: &App, cloud: &Cloud, args: &InitArgs) -> Result<(), Failure> {
         return Err(Failure::usage("`--min-size` is greater than `--max-size`"));
     }
     let group = group(cloud, &args.service)?;
-    let master = match &args.master {
-        Some(master) => Id::new(master),
-        None => choose_master(app, &group)?,
+    let master = match (&args.master, &args.template) {
+        (Some(master), _) => Id::new(master),
+        (None, Some(template)) => Id::new(template),
+        (None, None) => choose_master(app, &group)?,
     };
-    let request = autoscale::create(&CreateAutoscale {
+    let wanted = CreateAutoscale {
         group: group.id(),
         master,
         min_size: args.min_size,
         max_size: args.max_size,
         warmup: args.warmup_time,
         cooldown: args.cooldown_time,
-    });
+    };
+    let request = match &args.template {
+        Some(template) => autoscale::create_from(&Id::new(template), &wanted),
+        // Today's platform clones templates only.
+        None if cloud.speaks_today()? => {
+            let template = template_of(app, cloud, &wanted.master)?;
+            autoscale::create_from(&template, &wanted)
+        }
+        None => autoscale::create(&wanted),
+    };
     cloud.one(&request)?;
     app.ui.line(&group.name)
 }
+
+/// Makes a template of a copy of an instance, which is not changed itself.
+fn template_of(app: &App, cloud: &Cloud, master: &Id) -> Result<Id, Failure> {
+    let master = cloud.one(&instances::get(std::slice::from_ref(master)))?;
+    let copy = CreateInstance {
+        name: Some(format!("{}-template", master.title())),
+        more: [("branch_from".to_owned(), json!(master.id()))]
+            .into_iter()
+            .collect(),
+        ..CreateInstance::default()
+    };
+    let copy = cloud.one(&instances::create(&copy))?;
+    cloud.one(&instances::make_template(&[copy.id()], TEMPLATE_TIME))?;
+    app.ui.info(&format!(
+        "instances are cloned from the template {}",
+        copy.title()
+    ));
+    Ok(copy.id())
+}
+
+/// How long a template may take to be saved.
+const TEMPLATE_TIME: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Returns the instance to replicate: the only one, or the one that the user selects.
 fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {

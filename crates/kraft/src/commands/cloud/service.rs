@@ -41,6 +41,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("certificate", |arg| arg.short_alias('c')))]
 struct CreateArgs {
     /// Ports to publish; a single 443 is a web site, with plain HTTP redirected to it
     #[arg(value_name = "PORT[:PORT][/HANDLERS]")]
@@ -116,7 +117,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
     let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create(args) => create(app, &cloud, args),
-        Command::Queries(queries) => queries.exec(app, &cloud),
+        Command::Queries(queries) => queries.exec(app, options, &cloud),
         Command::Remove { chosen, wait_empty } => {
             let ids = chosen.ids::<Group>(&cloud)?;
             if *wait_empty {

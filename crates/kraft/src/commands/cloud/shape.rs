@@ -8,6 +8,7 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{CreateInstance, NewGroup, ScaleToZero, WantedGroup};
 use kraft_cloud::resources::services::WantedDomain;
 
+use super::features::FeatureArgs;
 use crate::app::App;
 use crate::commands::choices;
 use crate::commands::values;
@@ -30,7 +31,7 @@ pub(crate) struct DomainArgs {
     pub(crate) subdomain: Vec<String>,
 
     /// Name or UUID of the certificate of a domain, one for each domain
-    #[arg(short, long, short_alias = 'C', value_name = "CERTIFICATE")]
+    #[arg(short = 'C', long, value_name = "CERTIFICATE")]
     pub(crate) certificate: Vec<String>,
 }
 
@@ -130,6 +131,9 @@ pub(crate) struct ShapeArgs {
     #[arg(long, value_name = "FEATURE")]
     feature: Vec<String>,
 
+    #[command(flatten)]
+    features: FeatureArgs,
+
     /// Run this program instead of that of the image
     #[arg(long, value_name = "PATH")]
     pub(crate) entrypoint: Option<String>,
@@ -176,6 +180,7 @@ impl ShapeArgs {
                 .map(|text| volumes::parse(text).map(|(wanted, _)| wanted))
                 .collect::<Result<_, _>>()?,
             service_group,
+            more: self.features.fields()?,
             ..CreateInstance::default()
         })
     }

@@ -117,7 +117,7 @@ fn of_metros(ctx: &Context) -> Vec<Candidate> {
         .iter()
         .map(|metro| Candidate::new(metro.code, metro.location))
         .collect();
-    if let Some(metro) = CloudOptions::default().metro(ctx)
+    if let Ok(Some(metro)) = CloudOptions::default().metro(ctx)
         && found.iter().all(|other| other.word != metro)
     {
         found.push(Candidate::new(metro, "from the environment"));

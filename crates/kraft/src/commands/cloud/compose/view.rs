@@ -1,5 +1,6 @@
 //! Print services of a Compose file.
 
+use kraft_cloud::resources::images::without_host;
 use kraft_cloud::resources::instances::Instance;
 use kraft_core::compose::Service;
 use serde::Serialize;
@@ -49,7 +50,7 @@ const FQDN: Column<Row> = Column::new("FQDN", |row| {
     Cell::new(row.fqdn.as_deref().unwrap_or_default())
 });
 const IMAGE: Column<Row> = Column::new("IMAGE", |row| {
-    Cell::new(row.image.as_deref().unwrap_or_default())
+    Cell::new(without_host(row.image.as_deref().unwrap_or_default()))
 });
 const MEMORY: Column<Row> = Column::new("MEMORY", |row| {
     Cell::new(

@@ -9,6 +9,7 @@
 
 use anstyle::{AnsiColor, Style};
 use kraft_cloud::resources::Known;
+use kraft_cloud::resources::images::without_host;
 use kraft_cloud::resources::instances::Instance;
 use kraft_cloud::resources::services::Service;
 
@@ -78,7 +79,7 @@ fn rows(metro: &str, one: &Instance, services: &[Service]) -> Vec<(&'static str,
     for domain in one.service_group.iter().flat_map(|group| &group.domains) {
         rows.push(("domain", format!("{scheme}{}", domain.fqdn)));
     }
-    rows.push(("image", one.image.clone()));
+    rows.push(("image", without_host(&one.image).to_owned()));
     if one.state != "starting" && one.boot_time_us > 0 {
         rows.push(("boot time", boot_time(one.boot_time_us)));
     }

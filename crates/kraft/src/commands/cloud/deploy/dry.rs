@@ -24,7 +24,7 @@ pub(super) fn print(
 ) -> Result<(), Failure> {
     let mut run = DryRun::default();
     let (image, args) = match target {
-        DeployTarget::Image { image, args } => (image.digest.clone(), args),
+        DeployTarget::Image { image, args } => (image.reference().to_owned(), args),
         DeployTarget::Project { project, args } => {
             let name =
                 deploy::image_name(cloud.account(), project.as_deref(), &deployment.package)?;

@@ -2,6 +2,7 @@
 
 mod card;
 mod dry;
+mod plan;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ Examples:
   kraft cloud deploy -p 443:8080 -M 256 ./shop
   kraft cloud deploy -p 443:80 nginx:latest
   kraft cloud deploy -g shop --rollout remove ./shop
+  kraft cloud deploy --plan -g shop --rollout remove ./shop
   kraft cloud deploy --dry-run -p 443:8080 ./shop")]
 pub(crate) struct Args {
     /// Directory of a project (default: the current one), or an image of the platform
@@ -74,6 +76,10 @@ pub(crate) struct Args {
     /// Print the requests instead of sending them
     #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
+
+    /// Print what exists on the platform and what would change, and change nothing
+    #[arg(long, conflicts_with_all = ["follow", "dry_run"])]
+    plan: bool,
 
     /// Output format of the instances
     #[arg(short, long, value_name = "FORMAT")]
@@ -185,7 +191,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         runtime: args.runtime.as_deref(),
         rootfs: args.rootfs.as_deref(),
         kind: args.kind,
-        dry_run: args.dry_run,
+        dry_run: args.dry_run || args.plan,
     };
     if args.dry_run {
         let target = target::resolve(app, &cloud, selection)?;
@@ -196,6 +202,11 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             deployment,
             args.output == Some(Form::Json),
         );
+    }
+    if args.plan {
+        let target = target::resolve(app, &cloud, selection)?;
+        let form = args.output.unwrap_or(Form::Table);
+        return plan::print(app, &cloud, &target, deployment, form);
     }
     cloud.catch_interrupts();
     let target = target::resolve(app, &cloud, selection)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kraft_cloud::resources::instances::CreateInstance;
 
+use super::super::features::OriginArgs;
 use super::super::output::{self, Form};
 use super::super::shape::ShapeArgs;
 use crate::app::App;
@@ -19,18 +20,25 @@ use kraft_deploy::naming;
 #[derive(Debug, clap::Args)]
 // Where `deploy` has `--follow`, a feature can be short.
 #[command(mut_arg("feature", |arg| arg.short('f')))]
+// Where `deploy` has `--config`, a certificate can be `-c`, as in KraftKit.
+#[command(mut_arg("certificate", |arg| arg.short_alias('c')))]
 #[command(after_long_help = "\
 Examples:
   kraft cloud instance create --start -p 443:8080 nginx
   kraft cloud instance create -M 256 -v data:/data anna/db:v2 -- --verbose")]
 pub(crate) struct Args {
     /// Image: `[ACCOUNT/]NAME[:TAG]`
-    #[arg(value_name = "IMAGE")]
-    image: String,
+    #[arg(value_name = "IMAGE",
+          required_unless_present_any = ["template", "checkpoint", "branch_from"],
+          conflicts_with_all = ["template", "checkpoint", "branch_from"])]
+    image: Option<String>,
 
     /// Arguments of the application
     #[arg(value_name = "ARGS", last = true)]
     arguments: Vec<String>,
+
+    #[command(flatten)]
+    origin: OriginArgs,
 
     #[command(flatten)]
     shape: ShapeArgs,
@@ -55,19 +63,33 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
     cloud.catch_interrupts();
     let shape = args.shape.wanted(app)?;
-    let image = if args.wait_for_image {
-        let name = naming::platform_name(cloud.account(), &args.image)?;
-        naming::wait(app, cloud, &name, args.wait_for_image_timeout)?
-    } else {
-        naming::find(cloud, &args.image)?
+    let image = match &args.image {
+        None => None,
+        Some(image) if args.wait_for_image => {
+            let name = naming::platform_name(cloud.account(), image)?;
+            let limit = args.wait_for_image_timeout;
+            Some(naming::wait(app, cloud, &name, limit)?)
+        }
+        Some(image) => Some(naming::find(cloud, image)?),
     };
-    let launch = Launch {
-        wanted: CreateInstance {
-            args: naming::arguments(&image, args.shape.entrypoint.as_deref(), &args.arguments),
-            image: image.digest,
-            autostart: args.start,
+    let entrypoint = args.shape.entrypoint.as_deref();
+    let mut wanted = match (&image, args.origin.field()) {
+        (Some(image), _) => CreateInstance {
+            args: naming::arguments(image, entrypoint, &args.arguments),
+            image: image.reference().to_owned(),
             ..shape
         },
+        (None, Some((_, origin))) => CreateInstance {
+            args: args.arguments.clone(),
+            name: shape.name.clone().or_else(|| launch::copy_of(origin)),
+            ..shape
+        },
+        (None, None) => shape,
+    };
+    wanted.autostart = args.start;
+    wanted.more.extend(args.origin.fields());
+    let launch = Launch {
+        wanted,
         volumes: args.shape.new_volumes()?,
         rollout: args.shape.rollout(),
         wait: None,

@@ -15,6 +15,7 @@ use kraft_cloud::resources::instances::{self, Instance};
 use super::choose::{self, Chosen, OutputArgs, ids};
 use super::output;
 use super::resource::{Queries, Resource};
+use super::{edit, saved};
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
@@ -60,6 +61,18 @@ enum Command {
               visible_alias = "drain-timeout", visible_short_alias = 'd')]
         wait: Option<Duration>,
     },
+    /// Suspend instances: they keep their memory, and the next connection resumes them
+    Suspend {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Time to finish open connections
+        #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
+        wait: Option<Duration>,
+    },
+    Edit(Box<edit::Args>),
+    Template(saved::TemplateArgs),
+    Checkpoint(saved::CheckpointArgs),
+    History(saved::HistoryArgs),
     /// Wait until instances are in a state
     Wait {
         /// Names or UUIDs
@@ -67,7 +80,8 @@ enum Command {
         instances: Vec<String>,
         /// State to wait for
         #[arg(short, long, default_value = "running",
-              value_parser = ["running", "stopped", "standby", "starting", "stopping", "draining"])]
+              value_parser = ["running", "stopped", "standby", "starting", "stopping", "draining",
+                              "template", "checkpoint", "deleted"])]
         state: String,
         /// Timeout (default: none)
         #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
@@ -105,7 +119,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
     let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create(args) => create::exec(app, &mut cloud, args),
-        Command::Queries(queries) => queries.exec(app, &cloud),
+        Command::Queries(queries) => queries.exec(app, options, &cloud),
         Command::Logs(args) => logs::exec(app, &mut cloud, args),
         Command::Metrics(args) => metrics::exec(app, &cloud, args),
         Command::Start { chosen, wait } => {
@@ -126,6 +140,17 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
                 instances::stop(ids, *force, drain)
             })
         }
+        Command::Suspend { chosen, wait } => {
+            let drain = wait.unwrap_or_default();
+            let ids = chosen.ids::<Instance>(&cloud)?;
+            choose::change(app, &cloud, &chosen.output, &ids, |ids| {
+                instances::suspend(ids, drain)
+            })
+        }
+        Command::Edit(args) => edit::exec(app, &cloud, args),
+        Command::Template(args) => saved::template(app, &cloud, args),
+        Command::Checkpoint(args) => saved::checkpoint(app, &cloud, args),
+        Command::History(args) => saved::history(app, &cloud, args),
         Command::Wait {
             instances,
             state,

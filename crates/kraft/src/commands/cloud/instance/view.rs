@@ -49,7 +49,9 @@ const EXIT: Field = Column::new("APP EXIT CODE", |one| {
     let code = one.end().and_then(|end| end.exit_code());
     Cell::new(code.map(|code| code.to_string()).unwrap_or_default())
 });
-const IMAGE: Field = Column::new("IMAGE", |one| Cell::new(&one.image));
+const IMAGE: Field = Column::new("IMAGE", |one| {
+    Cell::new(kraft_cloud::resources::images::without_host(&one.image))
+});
 const MEMORY: Field = Column::new("MEMORY", |one| Cell::new(format!("{} MiB", one.memory_mb)));
 const VCPUS: Field = Column::new("VCPUS", |one| Cell::new(one.vcpus.to_string()));
 const ARGS: Field = Column::new("ARGS", |one| Cell::new(one.args.join(" ")));

@@ -4,12 +4,14 @@ mod import;
 
 use clap::Subcommand;
 use kraft_cloud::request::{Id, Request};
-use kraft_cloud::resources::Known;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
+use kraft_cloud::resources::{self, Change, Known};
+use serde_json::{Map, Value, json};
 
 use super::choose::{self, Chosen};
-use super::output::{Shown, ago};
+use super::output::{self, Form, Shown, ago};
 use super::resource::{Queries, Resource};
+use super::saved::list;
 use super::service::names;
 use crate::app::App;
 use crate::failure::Failure;
@@ -33,9 +35,32 @@ enum Command {
         #[arg(short, long)]
         name: Option<String>,
         /// Size, such as 64Mi or 1G; a number without a unit is in MiB
+        #[arg(short, long, required_unless_present = "template")]
+        size: Option<String>,
+        /// Copy this template
+        #[arg(long, value_name = "TEMPLATE")]
+        template: Option<String>,
+        /// Set a tag
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<String>,
+    },
+    /// Copy a volume, and print the UUID of the copy
+    Clone {
+        /// Name or UUID of the volume
+        volume: String,
+        /// Name of the copy (default: a random one)
+        #[arg(short, long)]
+        name: Option<String>,
+    },
+    /// Enlarge a volume
+    Resize {
+        /// Name or UUID of the volume
+        volume: String,
+        /// New size, such as 64Mi or 1G; a number without a unit is in MiB
         #[arg(short, long)]
         size: String,
     },
+    Template(TemplateArgs),
     /// Attach a volume to a stopped instance
     #[command(visible_alias = "at")]
     Attach {
@@ -105,13 +130,107 @@ impl Resource for Volume {
     }
 }
 
+/// Manage templates, which volumes are copied from
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+struct TemplateArgs {
+    #[command(subcommand)]
+    command: TemplateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TemplateCommand {
+    /// Turn volumes that no instance uses into templates
+    #[command(visible_alias = "new")]
+    Create {
+        /// Names or UUIDs
+        #[arg(value_name = "VOLUME", required = true)]
+        volumes: Vec<String>,
+    },
+    /// List templates
+    #[command(visible_alias = "ls")]
+    List {
+        /// Output format
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Form,
+    },
+    /// Remove templates
+    #[command(visible_aliases = ["rm", "del", "delete"])]
+    Remove {
+        /// Names or UUIDs
+        #[arg(value_name = "TEMPLATE", required = true)]
+        templates: Vec<String>,
+    },
+}
+
+const TEMPLATE: &[Field] = &[
+    NAME,
+    SIZE,
+    Column::new("TAGS", |one| Cell::new(list(one.more.get("tags")))),
+    AGE,
+];
+
+fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure> {
+    match &args.command {
+        TemplateCommand::Create { volumes } => {
+            let request = volumes::make_template(&choose::ids(volumes));
+            output::names(app, cloud.send(&request)?)
+        }
+        TemplateCommand::List { output } => {
+            let rows = cloud.all(&volumes::templates(&[]))?;
+            output::columns(app, *output, &rows, TEMPLATE)
+        }
+        TemplateCommand::Remove { templates } => {
+            let request = volumes::remove_templates(&choose::ids(templates));
+            output::names(app, cloud.send(&request)?)
+        }
+    }
+}
+
 pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
     let mut cloud = Cloud::open(app, options)?;
     match &args.command {
-        Command::Create { name, size } => {
-            let request = volumes::create(name.as_deref(), kraft_deploy::volumes::mebibytes(size)?);
+        Command::Create {
+            name,
+            size,
+            template,
+            tag,
+        } => {
+            let mut wanted = Map::new();
+            let size = size.as_deref().map(kraft_deploy::volumes::mebibytes);
+            let fields = [
+                ("name", name.as_ref().map(|name| json!(name))),
+                ("size_mb", size.transpose()?.map(|size| json!(size))),
+                (
+                    "template",
+                    template.as_deref().map(|one| json!(Id::new(one))),
+                ),
+                ("tags", (!tag.is_empty()).then(|| json!(tag))),
+            ];
+            for (field, value) in fields {
+                wanted.extend(value.map(|value| (field.to_owned(), value)));
+            }
+            let request = volumes::create_with(Value::Object(wanted));
             app.ui.line(&cloud.one(&request)?.uuid)
         }
+        Command::Clone { volume, name } => {
+            let name = name.iter().map(|name| ("vol_name", json!(name)));
+            let options: Vec<(&str, Value)> = name.collect();
+            // The answer is about the copy.
+            let found = cloud.one(&volumes::get(&[Id::new(volume)]))?;
+            let request = volumes::duplicate(&found.uuid, &options);
+            app.ui.line(&cloud.one(&request)?.uuid)
+        }
+        Command::Resize { volume, size } => {
+            let change = Change {
+                prop: "size_mb".to_owned(),
+                op: "set",
+                value: Some(json!(kraft_deploy::volumes::mebibytes(size)?)),
+            };
+            let request = resources::edit(&["volumes"], &Id::new(volume), &change);
+            app.ui.line(cloud.one(&request)?.title())
+        }
+        Command::Template(args) => template(app, &cloud, args),
         Command::Attach {
             volume,
             to,
@@ -127,7 +246,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             app.ui.line(&cloud.one(&request)?.uuid)
         }
         Command::Import(args) => import::exec(app, &mut cloud, args),
-        Command::Queries(queries) => queries.exec(app, &cloud),
+        Command::Queries(queries) => queries.exec(app, options, &cloud),
         Command::Remove(chosen) => {
             let ids = chosen.ids::<Volume>(&cloud)?;
             choose::change(app, &cloud, &chosen.output, &ids, volumes::remove)

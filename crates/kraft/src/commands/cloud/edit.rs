@@ -1,0 +1,213 @@
+//! `kraft cloud instance edit`.
+
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, Instance};
+use kraft_cloud::resources::{self, Change};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::failure::Failure;
+use kraft_deploy::{Cloud, volumes};
+
+/// Change an instance in place, and print what changed
+///
+/// A value is JSON, or a text. What a running application cannot see before it is restarted is
+/// printed as pending.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft cloud instance edit --memory 256 web
+  kraft cloud instance edit --env LOG=debug --tag prod web
+  kraft cloud instance edit --set 'scale_to_zero={\"policy\":\"on\"}' --unset autokill web")]
+pub(super) struct Args {
+    /// Name or UUID
+    instance: String,
+
+    /// Memory, such as 64Mi or 1G; a number without a unit is in MiB
+    #[arg(short = 'M', long, value_name = "SIZE")]
+    memory: Option<String>,
+
+    /// Number of virtual CPUs
+    #[arg(short = 'V', long, value_name = "N")]
+    vcpus: Option<u32>,
+
+    /// Image
+    #[arg(short, long, value_name = "IMAGE")]
+    image: Option<String>,
+
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+
+    /// Remove an environment variable
+    #[arg(long, value_name = "NAME")]
+    unset_env: Vec<String>,
+
+    /// Add a tag
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+
+    /// Remove a tag
+    #[arg(long, value_name = "TAG")]
+    untag: Vec<String>,
+
+    /// Protect the instance from its removal, or not
+    #[arg(long, value_name = "BOOL")]
+    lock: Option<bool>,
+
+    /// Set a property
+    #[arg(long, value_name = "PROPERTY=VALUE")]
+    set: Vec<String>,
+
+    /// Add members to a property
+    #[arg(long, value_name = "PROPERTY=VALUE")]
+    add: Vec<String>,
+
+    /// Remove members of a property
+    #[arg(long, value_name = "PROPERTY=VALUE")]
+    remove: Vec<String>,
+
+    /// Remove a property
+    #[arg(long, value_name = "PROPERTY")]
+    unset: Vec<String>,
+
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    fn changes(&self) -> Result<Vec<Change>, Failure> {
+        let mut all = Vec::new();
+        let mut change = |prop: &str, op, value| {
+            all.push(Change {
+                prop: prop.to_owned(),
+                op,
+                value,
+            });
+        };
+        if let Some(memory) = &self.memory {
+            change("memory_mb", "set", Some(json!(volumes::mebibytes(memory)?)));
+        }
+        if let Some(vcpus) = self.vcpus {
+            change("vcpus", "set", Some(json!(vcpus)));
+        }
+        if let Some(image) = &self.image {
+            change("image", "set", Some(json!(image)));
+        }
+        if !self.env.is_empty() {
+            let pairs: Result<serde_json::Map<String, Value>, Failure> = self
+                .env
+                .iter()
+                .map(|text| pair(text).map(|(name, value)| (name.to_owned(), json!(value))))
+                .collect();
+            change("env", "add", Some(json!(pairs?)));
+        }
+        for (prop, op, names) in [
+            ("env", "del", &self.unset_env),
+            ("tags", "add", &self.tag),
+            ("tags", "del", &self.untag),
+        ] {
+            if !names.is_empty() {
+                change(prop, op, Some(json!(names)));
+            }
+        }
+        if let Some(lock) = self.lock {
+            change("delete_lock", "set", Some(json!(lock)));
+        }
+        for (op, texts) in [
+            ("set", &self.set),
+            ("add", &self.add),
+            ("del", &self.remove),
+        ] {
+            for text in texts {
+                let (name, value) = pair(text)?;
+                change(known(name)?, op, Some(parse(value)));
+            }
+        }
+        for name in &self.unset {
+            change(known(name)?, "del", None);
+        }
+        if all.is_empty() {
+            return Err(Failure::usage("nothing to change")
+                .hint("change a property, such as `--memory 256` or `--set PROPERTY=VALUE`"));
+        }
+        Ok(all)
+    }
+}
+
+fn pair(text: &str) -> Result<(&str, &str), Failure> {
+    text.split_once('=')
+        .ok_or_else(|| Failure::usage(format!("`{text}` is not NAME=VALUE")))
+}
+
+fn known(name: &str) -> Result<&str, Failure> {
+    if instances::PROPERTIES.contains(&name) {
+        return Ok(name);
+    }
+    let all = instances::PROPERTIES.join(", ");
+    Err(
+        Failure::usage(format!("`{name}` is not a property that can be changed"))
+            .hint(format!("the properties are {all}")),
+    )
+}
+
+/// Parses a value: JSON, else a text.
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+pub(super) fn exec(app: &App, cloud: &Cloud, args: &Args) -> Result<(), Failure> {
+    let changes = args.changes()?;
+    let before = cloud.one(&instances::get(&[Id::new(&args.instance)]))?;
+    if args.dry_run {
+        for change in &changes {
+            let value = change.value.as_ref().map(Value::to_string);
+            app.ui.line(&format!(
+                "{} {} {}",
+                change.op,
+                change.prop,
+                value.unwrap_or_default()
+            ))?;
+        }
+        return Ok(());
+    }
+    let id = Id::Uuid(before.uuid.clone());
+    for change in &changes {
+        cloud.one(&resources::edit(&["instances"], &id, change))?;
+    }
+    let after = cloud.one(&instances::get(&[id]))?;
+    let mut props: Vec<&str> = changes.iter().map(|one| one.prop.as_str()).collect();
+    props.dedup();
+    for prop in props {
+        let (old, new) = (shown(&before, prop), shown(&after, prop));
+        if old != new {
+            app.ui.line(&format!("{prop}: {old} -> {new}"))?;
+        } else if is_pending(&after, prop) {
+            app.ui.line(&format!(
+                "{prop}: {old} (the change is pending until a restart)"
+            ))?;
+        } else {
+            app.ui.line(&format!("{prop}: {old} (unchanged)"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a property for display.
+fn shown(one: &Instance, prop: &str) -> String {
+    let value = serde_json::to_value(one).ok();
+    match value.as_ref().and_then(|value| value.get(prop)) {
+        None | Some(Value::Null) => "none".to_owned(),
+        // JSON escapes control characters.
+        Some(text @ Value::String(_)) => text.to_string().trim_matches('"').to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Returns whether a change of a property waits for a restart.
+fn is_pending(one: &Instance, prop: &str) -> bool {
+    let updates = one.more.get("updates").and_then(Value::as_array);
+    let mut updates = updates.into_iter().flatten();
+    updates.any(|update| update.get("prop").and_then(Value::as_str) == Some(prop))
+}

@@ -1,0 +1,227 @@
+//! `/controlplane/v1/…`: the control plane (2026): metros, login, the catalogue of images, nodes.
+//!
+//! The platform serves it on a host of its own; here it has a path of its own.
+
+use serde_json::{Value, json};
+
+use crate::answer::{Code, Fault};
+use crate::http::{Request, Response, decoded};
+use crate::server::Shared;
+use crate::world::{World, fresh_uuid, stamp};
+
+/// Answers a request below `/controlplane/v1/`.
+pub(crate) fn answer(shared: &Shared, request: &Request, path: &str, known: bool) -> Response {
+    let path: Vec<String> = path.trim_matches('/').split('/').map(decoded).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let method = request.method.as_str();
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    match (method, path.as_slice()) {
+        // A login begins without a token.
+        ("POST", ["auth", "signin"]) => return signin(shared, request, &body),
+        ("POST", ["auth", "check"]) => return check(shared, request, &body),
+        ("GET", ["auth", "confirm", id]) => return confirm(shared, id),
+        _ if !known => return Fault::new(Code::Failed, "unauthorized").whole(401),
+        _ => {}
+    }
+    let mut world = shared.world();
+    match (method, path.as_slice()) {
+        ("GET", ["metros"]) => success(json!({"metros": metros(&world, request)})),
+        ("GET", ["auth"]) => success(organisation(&world)),
+        ("GET", ["images"]) => success(json!({"images": images(&world, request)})),
+        ("GET", ["nodes"] | ["nodes", "wait"]) => {
+            let nodes: Vec<&Value> = world.nodes.iter().filter(|n| meets(n, request)).collect();
+            success(json!({"total_count": nodes.len(), "nodes": nodes}))
+        }
+        ("GET", ["nodes", "providers", provider, "regions"]) => match *provider {
+            "aws" => success(json!({"regions": [{"name": "eu-central-1", "iata": "FRA"}]})),
+            "manual" => success(json!({"regions": []})),
+            _ => missing("provider"),
+        },
+        ("GET", ["nodes", "providers", provider, "types"]) => match *provider {
+            "aws" => success(json!({"machine_types": [{
+                "name": "c7i.metal-24xl", "description": "bare metal", "vcpus": 96,
+                "memory_mib": 196_608, "category": "compute",
+                "available_regions": ["eu-central-1"], "nested_virtualization": false,
+            }]})),
+            "manual" => success(json!({"machine_types": []})),
+            _ => missing("provider"),
+        },
+        ("GET", ["nodes", uuid] | ["nodes", uuid, "wait"]) => {
+            let found: Vec<&Value> = world.nodes.iter().filter(|n| n["uuid"] == *uuid).collect();
+            match found.as_slice() {
+                [] => missing("node"),
+                found => success(json!({"total_count": 1, "nodes": found})),
+            }
+        }
+        ("POST", ["nodes"]) => {
+            let node = node(&body);
+            world.nodes.push(node.clone());
+            success(json!({"node": node}))
+        }
+        ("DELETE", ["nodes", uuid]) => {
+            let (gone, kept) = world.nodes.drain(..).partition(|n| n["uuid"] == *uuid);
+            let gone: Vec<Value> = gone;
+            world.nodes = kept;
+            success(json!({"nodes": gone}))
+        }
+        _ => Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404),
+    }
+}
+
+fn success(data: Value) -> Response {
+    Response::new(200, json!({"status": "success", "data": data}))
+}
+
+fn missing(what: &str) -> Response {
+    Fault::new(Code::NotFound, format!("No such {what}")).whole(404)
+}
+
+fn metros(world: &World, request: &Request) -> Vec<Value> {
+    // The address that the client used reaches this server from where the client is.
+    let host = request.headers.get("host").cloned().unwrap_or_default();
+    world
+        .settings
+        .metros
+        .iter()
+        .map(|(name, endpoint)| {
+            let endpoint = match endpoint.as_str() {
+                "" => format!("http://{host}/v1"),
+                other => other.to_owned(),
+            };
+            json!({
+                "uuid": world.account, "endpoint": endpoint, "name": name,
+                "iata_code": name.to_ascii_uppercase(), "country": "ZZ",
+            })
+        })
+        .collect()
+}
+
+fn organisation(world: &World) -> Value {
+    json!({
+        "organization_name": world.settings.user,
+        "organization_display_name": format!("{} (emulated)", world.settings.user),
+        "organization_uuid": world.account,
+        "registry": "index.unikraft.io",
+    })
+}
+
+/// Returns the catalogue of the registry: one entry for each repository.
+fn images(world: &World, request: &Request) -> Vec<Value> {
+    let spaces: Vec<&str> = request
+        .query
+        .iter()
+        .filter(|(key, _)| key == "namespace")
+        .flat_map(|(_, spaces)| spaces.split(','))
+        .collect();
+    let mut found: Vec<Value> = Vec::new();
+    for image in world.visible_images() {
+        let name = match image.repository.contains('/') {
+            true => image.repository.clone(),
+            false => format!("official/{}", image.repository),
+        };
+        let space = name.split('/').next().unwrap_or_default().to_owned();
+        if !spaces.is_empty() && !spaces.contains(&space.as_str()) {
+            continue;
+        }
+        let tags: Vec<Value> = image
+            .tags
+            .iter()
+            .map(|tag| {
+                json!({"name": tag, "digest": image.digest, "size": image.size,
+                    "push_time": "2026-01-01T00:00:00Z"})
+            })
+            .collect();
+        let same = |one: &&mut Value| one.get("name").and_then(Value::as_str) == Some(&name);
+        match found
+            .iter_mut()
+            .find(same)
+            .and_then(|one| one.get_mut("tags"))
+        {
+            Some(Value::Array(known)) => known.extend(tags),
+            _ => found.push(json!({"name": name, "tags": tags})),
+        }
+    }
+    found
+}
+
+fn meets(node: &Value, request: &Request) -> bool {
+    ["uuid", "name", "cloudprovider", "state", "metro"]
+        .iter()
+        .all(|key| {
+            let mut wanted = request
+                .query
+                .iter()
+                .filter(|(name, _)| name == key)
+                .peekable();
+            let value = node.get(*key).and_then(Value::as_str).unwrap_or_default();
+            wanted.peek().is_none() || wanted.any(|(_, wanted)| wanted == value)
+        })
+}
+
+fn node(body: &Value) -> Value {
+    let own = |key: &str| body.get(key).cloned().unwrap_or_default();
+    json!({
+        "uuid": fresh_uuid(), "name": own("name"), "created_at": stamp(), "updated_at": stamp(),
+        "state": "ready", "cloudprovider": own("cloudprovider"), "metro": own("metro"),
+        "ssh_keys": own("ssh_keys"), "vcpus": 4, "memory_mib": 8192,
+    })
+}
+
+fn signin(shared: &Shared, request: &Request, body: &Value) -> Response {
+    if body.get("hostname").and_then(Value::as_str).is_none() {
+        return Fault::new(Code::Malformed, "the body misses `hostname`").whole(400);
+    }
+    let id = fresh_uuid();
+    shared.world().logins.push((id.clone(), false));
+    let host = request.headers.get("host").cloned().unwrap_or_default();
+    success(json!({
+        "authorization_url": format!("http://{host}/controlplane/v1/auth/confirm/{id}"),
+        "request_id": id,
+    }))
+}
+
+/// Confirms a login, as the user does in a browser.
+fn confirm(shared: &Shared, id: &str) -> Response {
+    let mut world = shared.world();
+    match world.logins.iter_mut().find(|(known, _)| known == id) {
+        Some((_, confirmed)) => {
+            *confirmed = true;
+            success(json!({}))
+        }
+        None => missing("login"),
+    }
+}
+
+/// Returns the token of a login, once it is confirmed. The answer is a stream of one event.
+fn check(shared: &Shared, request: &Request, body: &Value) -> Response {
+    let id = body
+        .get("request_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let world = shared.world();
+        match world.logins.iter().find(|(known, _)| known == id) {
+            None => return missing("login"),
+            Some((_, true)) => {
+                let mut data = organisation(&world);
+                if let (Some(data), Some(token)) =
+                    (data.as_object_mut(), world.settings.tokens.first())
+                {
+                    data.insert("token".to_owned(), json!(token));
+                    data.insert("user_uuid".to_owned(), json!(world.account));
+                }
+                let mut response = success(data);
+                let accept = request.headers.get("accept");
+                response.event = accept.is_some_and(|accept| accept.contains("event-stream"));
+                return response;
+            }
+            Some(_) if std::time::Instant::now() > patience => {
+                return Fault::new(Code::TimedOut, "the login is not confirmed").whole(408);
+            }
+            Some(_) => {}
+        }
+        drop(world);
+        std::thread::sleep(crate::server::LOOK);
+    }
+}

@@ -1,0 +1,149 @@
+//! The platform's official SDK for Python beside `kraft cloud`, against the emulated platform.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use kraft_cloud_emulator::Settings;
+use kraft_e2e::cloud::{Cloud, TOKEN};
+use kraft_e2e::harness::{Bench, repository, skip};
+use serde_json::{Value, json};
+
+/// The version that the tests are written for.
+const SDK: &str = "unikraft-cloud==0.3.0";
+
+/// Installs the SDK into a virtual environment, once for all runs, and returns its Python; `None`
+/// (and said so) if PyPI cannot be reached.
+fn python() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = PYTHON.get_or_init(|| {
+        let dir = repository().join("target/unikraft-cloud-0.3.0");
+        let python = dir.join("bin/python");
+        if dir.join("complete").exists() {
+            return Some(python);
+        }
+        let new = dir.with_extension(std::process::id().to_string());
+        let run =
+            |command: &mut Command| command.output().ok().filter(|done| done.status.success());
+        run(Command::new("python3").args(["-m", "venv"]).arg(&new))?;
+        let install = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            SDK,
+        ];
+        run(Command::new(new.join("bin/python")).args(install))?;
+        std::fs::write(new.join("complete"), "").ok()?;
+        // Its interpreter finds its packages from wherever it is.
+        if std::fs::rename(&new, &dir).is_err() {
+            let _ = std::fs::remove_dir_all(&new);
+        }
+        Some(python)
+    });
+    if found.is_none() {
+        skip("the SDK for Python: `python3 -m venv` and PyPI");
+    }
+    found.clone()
+}
+
+/// Runs a step of the script to its end; returns what it prints.
+fn script(python: &PathBuf, cloud: &Cloud, step: &str) -> String {
+    let base = cloud.metro();
+    let base = base.trim_end_matches("/v1");
+    let file = repository().join("testing/kraft-e2e/tests/cloud/sdk.py");
+    let done = Command::new(python)
+        .arg(file)
+        .args([base, TOKEN, step])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{step}: {errors}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn cloud() -> Cloud {
+    let cloud = Cloud::today(Settings::default());
+    cloud.door(
+        "POST images",
+        &json!({"name": "tester/web", "output": "hello world\n"}),
+    );
+    cloud
+}
+
+#[test]
+fn every_claimed_operation_works_with_the_official_sdk() {
+    let Some(python) = python() else { return };
+    let cloud = cloud();
+    let done = script(&python, &cloud, "all");
+    let done: BTreeSet<&str> = done.lines().collect();
+    let apis = ["Metros", "Auth", "NodeService", "Builds"];
+    let global = |name: &&&str| {
+        apis.iter()
+            .any(|api| name.starts_with(&format!("{api}Api.")))
+    };
+    let control = done.iter().filter(global).count();
+    let platform = done.len() - control;
+    // Two of the counted are called `list_images`, one of the platform's and one of the catalogue.
+    assert!(
+        platform >= 88,
+        "{platform} operations of the platform: {done:#?}"
+    );
+    let reads = [
+        "AuthApi.get_authorization",
+        "ImagesApi.list_images",
+        "MetrosApi.list_metros",
+        "NodeServiceApi.get_node_by_uuid",
+        "NodeServiceApi.list_machine_types",
+        "NodeServiceApi.list_nodes",
+        "NodeServiceApi.list_regions",
+        "NodeServiceApi.wait_node_by_uuid",
+        "NodeServiceApi.wait_nodes",
+    ];
+    let missed: Vec<&&str> = reads.iter().filter(|name| !done.contains(*name)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn commands_and_the_official_sdk_see_and_change_what_the_other_made() {
+    let Some(python) = python() else { return };
+    let (cloud, bench) = (cloud(), Bench::new());
+    let run = |line: &str| {
+        let words: Vec<&str> = std::iter::once("cloud").chain(line.split(' ')).collect();
+        cloud.kraft(&bench, &words).success()
+    };
+    script(&python, &cloud, "make");
+    // Commands see it, and change it.
+    let got = run("instance get py -o json").stdout;
+    let got: Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(
+        (&got[0]["name"], &got[0]["tags"]),
+        (&json!("py"), &json!(["py"]))
+    );
+    for (kind, name) in [
+        ("volume", "py-data"),
+        ("service", "py-front"),
+        ("certificate", "py-tls"),
+    ] {
+        let listed = run(&format!("{kind} list")).stdout;
+        assert!(listed.contains(name), "{listed}");
+    }
+    let _ = run("instance stop --force py");
+    let _ = run("volume resize py-data -s 9");
+    let _ = run("certificate remove py-tls");
+    // The SDK sees what commands make.
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nMA==\n-----END {label}-----\n");
+    std::fs::write(bench.path().join("chain.pem"), pem("CERTIFICATE")).unwrap();
+    std::fs::write(bench.path().join("key.pem"), pem("PRIVATE KEY")).unwrap();
+    let _ = run("volume create -n rs-data -s 16");
+    let _ = run("service create -n rs-front 443:8080");
+    let _ = run("certificate create -n rs-tls -c rs.example -C chain.pem -p key.pem");
+    let _ = run("instance create -n rs -M 64 --tag rs -g rs-front -v rs-data:/data -S tester/web");
+    script(&python, &cloud, "see");
+    let _ = cloud
+        .kraft(&bench, &["cloud", "instance", "get", "rs"])
+        .exits(3);
+}
