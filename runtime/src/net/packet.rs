@@ -11,8 +11,8 @@ use crate::abi::errno::Errno;
 /// The length of a frame of [`announcement`] in bytes.
 pub const ANNOUNCEMENT: usize = 42;
 
-/// Returns a frame that tells everyone in the network of a card which card has an address (RFC 5227,
-/// section 3): whoever knew another one sends to this one from now on.
+/// Returns a frame that announces to the network of a card which card has an address (RFC 5227,
+/// section 3): hosts that knew another one send to this one from now on.
 pub fn announcement(card: [u8; 6], address: Ipv4Addr) -> [u8; ANNOUNCEMENT] {
     /// Ethernet and IPv4, with addresses of 6 and 4 bytes; a request (RFC 826).
     const REQUEST: [u8; 10] = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];

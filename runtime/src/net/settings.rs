@@ -130,8 +130,8 @@ pub fn replace(card: usize, address: [u8; 6], entry: Option<&[u8]>) {
     }
 }
 
-/// Tells the network of a card who has its IPv4 addresses now. Someone may have asked before the card
-/// was there, or before it was another one.
+/// Announces to the network of a card that it has its IPv4 addresses now. A host may have asked before
+/// the card was there, or before it was another one.
 fn announce(card: usize) {
     stack::with_network(card, |network| {
         let hardware = network.card.address();

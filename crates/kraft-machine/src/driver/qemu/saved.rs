@@ -230,8 +230,8 @@ pub(super) fn restore(
     Ok(())
 }
 
-/// Has user networking forward a port. QEMU has no command for that but one of its monitor for people, which
-/// answers with nothing, or with what went wrong.
+/// Has user networking forward a port. The only command for that is one of QEMU's human monitor, which answers
+/// with nothing, or with what went wrong.
 fn publish(qmp: &mut Qmp, port: &PortMapping) -> Result<(), SavedError> {
     let rule = argv::forwarded(port);
     let line = format!("hostfwd_add {} {rule}", argv::USER_NETWORK);
