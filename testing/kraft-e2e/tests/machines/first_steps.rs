@@ -118,7 +118,7 @@ fn the_tour_of_the_readme_works_as_it_is_written() {
         "{}",
         outcome.stdout
     );
-    assert!(outcome.stdout.contains("no errors"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("no errors"), "{}", outcome.stderr);
     let outcome = typed(&bench, &registry, &dir, kernels).success();
     assert!(
         outcome.stdout.contains("arg 2 \"two words\""),
