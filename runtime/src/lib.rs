@@ -91,6 +91,7 @@ pub fn start(boot: BootInfo) -> ! {
     fs::mount_all(&settings.mounts);
     let registers = run_program(settings);
     net::wait_for_address();
+    arch::mark_program();
     task::start_first(thread, &registers)
 }
 

@@ -36,6 +36,10 @@ pub struct Lifecycle {
     /// How its health is checked.
     #[serde(default)]
     pub health: Option<HealthCheck>,
+    /// How long it is idle before it is suspended until the next connection, in milliseconds; `None`
+    /// for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep_after_ms: Option<u64>,
 }
 
 /// When a machine is started again after it has ended; the policies are those of Docker.

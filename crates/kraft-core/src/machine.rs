@@ -171,6 +171,8 @@ pub enum MachineState {
     Paused,
     /// Its memory is saved on disk, and it continues from there; or it suspended itself.
     Suspended,
+    /// It is suspended because it was idle, and its ports are open: a connection wakes it.
+    Asleep,
     /// It ended normally, or was stopped or killed from outside.
     Exited,
     /// The guest crashed.
@@ -181,7 +183,9 @@ impl MachineState {
     /// Returns whether there is something to stop: a guest, or a restart that is due.
     pub const fn is_up(self) -> bool {
         match self {
-            Self::Running | Self::Paused | Self::Suspended | Self::Restarting => true,
+            Self::Running | Self::Paused | Self::Suspended | Self::Asleep | Self::Restarting => {
+                true
+            }
             Self::Unknown | Self::Created | Self::Failed | Self::Exited | Self::Errored => false,
         }
     }
@@ -196,6 +200,7 @@ impl MachineState {
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Suspended => "suspended",
+            Self::Asleep => "asleep",
             Self::Exited => "exited",
             Self::Errored => "errored",
         }

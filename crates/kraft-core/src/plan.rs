@@ -213,7 +213,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         stdin: request.stdin,
         tty: request.tty,
     };
-    problems.extend(check_lifecycle(request));
+    problems.extend(check_lifecycle(request, platform));
     notes.extend(requirements::check(&mut spec, request, boot));
     let line = CommandLine::of(&spec);
     if let Some(vmm) = vmm {
@@ -286,7 +286,7 @@ fn merge_labels(request: &RunRequest, boot: &Boot) -> BTreeMap<String, String> {
 
 /// Checks that a machine that is removed is not restarted, and that a health check reaches its port:
 /// published, or in a network.
-fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
+fn check_lifecycle(request: &RunRequest, platform: Platform) -> Vec<Problem> {
     let mut problems = Vec::new();
     let policy = request.lifecycle.restart;
     if request.remove_when_ended && policy != RestartPolicy::No {
@@ -296,6 +296,9 @@ fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
             ))
             .help("leave out one of them"),
         );
+    }
+    if request.lifecycle.sleep_after_ms.is_some() {
+        problems.extend(check_sleep(request, platform));
     }
     if let Some(health) = &request.lifecycle.health {
         let port = health.probe.port();
@@ -313,6 +316,33 @@ fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Checks that a machine that sleeps when it is idle can be saved, and that something can wake it.
+fn check_sleep(request: &RunRequest, platform: Platform) -> Option<Problem> {
+    let wrong = |why: &str, help: &str| {
+        Some(Problem::error(format!("`--sleep-after` {why}")).help(help.to_owned()))
+    };
+    let is_tcp = |port: &PortMapping| port.protocol == crate::port::Protocol::Tcp;
+    if platform != Platform::Qemu {
+        return wrong(
+            "needs a machine on QEMU: others are not saved",
+            "leave it out, or use `--plat qemu`",
+        );
+    }
+    if !request.volumes.is_empty() {
+        return wrong(
+            "does not fit volumes: QEMU cannot save what it has open there",
+            "leave out one of them",
+        );
+    }
+    if request.ports.is_empty() || !request.ports.iter().all(is_tcp) {
+        return wrong(
+            "needs published TCP ports, and no others: a connection wakes the machine",
+            "publish one, such as `--port 8080:80`",
+        );
+    }
+    None
 }
 
 fn check_arch(asked: Option<Arch>, kernel: Arch) -> Option<Problem> {

@@ -48,7 +48,7 @@ use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_core::quantity;
-use kraft_machine::{Machine, Machines};
+use kraft_machine::{Machine, Machines, StartOptions, Watch};
 use kraft_net::Request;
 use kraft_sys::{clock, fs};
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ use serde::{Deserialize, Serialize};
 use crate::boot::{PreparedBoot, PreparedRoot};
 use crate::context::Context;
 use crate::rootfs::MachineFiles;
-use crate::{binary, machines, rootfs};
+use crate::{binary, machines, rootfs, warm};
 
 /// Why a machine cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,91 @@ impl NewMachine {
         let machine = self.machines.create(&self.spec)?;
         tracing::debug!(id = %machine.id, name = machine.name, "created a machine");
         Ok((self.machines, machine))
+    }
+}
+
+/// A machine that was recorded, and is started warm.
+#[derive(Debug)]
+pub struct WarmMachine {
+    /// The machines.
+    pub machines: Machines,
+    /// The machine.
+    pub machine: Machine,
+    /// The name of the snapshot that it continues from, or that is made of it.
+    pub snapshot: String,
+    /// Whether it continues from the snapshot.
+    pub continues: bool,
+}
+
+impl NewMachine {
+    /// Records the machine as one that continues from the snapshot of an earlier machine that was made
+    /// of the same things; if there is none, or with `cold`, one is made of this machine once it is
+    /// healthy. See [`warm`].
+    ///
+    /// # Errors
+    ///
+    /// As [`NewMachine::create`], or if a file of the machine cannot be read.
+    pub fn create_warm(self, cold: bool) -> Result<WarmMachine, Error> {
+        let snapshot = warm::name(&self.spec)?;
+        let machines = self.machines;
+        let kept = match machines.snapshot(&snapshot) {
+            Ok(kept) if !cold => Some(kept),
+            Err(kraft_machine::Error::NoSnapshot { .. }) => None,
+            // One that cannot be read is made again.
+            Ok(_) | Err(_) => {
+                machines.remove_snapshot(&snapshot)?;
+                None
+            }
+        };
+        let machine = match &kept {
+            Some(kept) => {
+                machines.note_use(kept);
+                machines.create_from(&kept.dir, &self.spec)?
+            }
+            None => machines.create_warm(&self.spec, &snapshot)?,
+        };
+        tracing::debug!(id = %machine.id, snapshot, kept = kept.is_some(), "created a machine");
+        Ok(WarmMachine {
+            machines,
+            machine,
+            snapshot,
+            continues: kept.is_some(),
+        })
+    }
+}
+
+impl WarmMachine {
+    /// Starts the machine. If the snapshot cannot be restored on this host, the machine boots, and
+    /// another snapshot is made.
+    ///
+    /// # Errors
+    ///
+    /// If the machine does not start.
+    pub fn start(
+        &self,
+        ctx: &Context,
+        options: StartOptions,
+        stop: impl Fn() -> bool,
+    ) -> Result<Watch, kraft_machine::Error> {
+        use kraft_machine::{Error, StartError};
+
+        let id = &self.machine.id;
+        match self.machines.start_with(id, options, &stop) {
+            Err(Error::Start {
+                source: StartError::Saved { why },
+                ..
+            }) if self.continues => {
+                ctx.warn(&format!(
+                    "booting the machine: the snapshot `{}` cannot be restored: {why}",
+                    self.snapshot
+                ));
+                // Another process may have replaced it.
+                let _ = self.machines.remove_snapshot(&self.snapshot);
+                self.machines.boot_instead(id, &self.snapshot)?;
+                self.machines.start_with(id, options, stop)
+            }
+            started => started,
+        }
     }
 }
 

@@ -113,6 +113,7 @@ impl DirectMachine<'_> {
                 sandbox,
                 small_board,
                 saved: None,
+                profile: false,
             };
             match launch_vmm(&launcher, &launch) {
                 Ok((child, vmm)) => {

@@ -16,7 +16,9 @@ use kraft_net::Networks;
 use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
+use crate::id::Id;
 use crate::layout::MachineDir;
+use crate::machines::{Machines, Purpose};
 use crate::record::Record;
 
 /// How long a connection must last to count: where a VMM forwards the port, it accepts every
@@ -26,6 +28,9 @@ const REFUSAL: Duration = Duration::from_millis(500);
 /// The longest time between two checks until the first success. Failures of checks that are not due
 /// do not count.
 const EARLY: Duration = Duration::from_secs(1);
+
+/// How long a guest may take to see the end of a connection.
+pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
 /// The maximal length of the status line of an HTTP response, in bytes.
 const MAX_STATUS_LINE: usize = 4096;
@@ -64,12 +69,13 @@ pub(crate) struct Checker {
 
 impl Checker {
     /// Starts to check the present run of a machine; `None` if there is nothing to check.
-    pub(crate) fn start(dir: &MachineDir, networks: Networks) -> Option<Self> {
+    pub(crate) fn start(dir: &MachineDir, machines: &Machines) -> Option<Self> {
         let record = Record::load(dir).ok()?;
         let check = record.spec.get().lifecycle.health.clone()?;
-        let target = Target::of(&record, networks, check.probe.port())?;
+        let target = Target::of(&record, machines.networks(), check.probe.port())?;
         let (stop, stopped) = mpsc::channel();
-        let dir = dir.clone();
+        let (dir, machines, id) = (dir.clone(), machines.clone(), record.id);
+        let mut warm = record.warm.clone();
         let run = move || {
             let began = Instant::now();
             let mut recorded = Recorded {
@@ -98,11 +104,31 @@ impl Checker {
                     return;
                 }
                 record_outcome(&mut recorded, &check, outcome, began.elapsed(), &dir);
+                if recorded.status == Health::Healthy
+                    && let Some(name) = warm.take()
+                {
+                    keep_warm(&machines, id, &name, &dir);
+                }
             }
         };
         let name = "health".to_owned();
         std::thread::Builder::new().name(name).spawn(run).ok()?;
         Some(Self { _stop: stop })
+    }
+}
+
+/// Makes the snapshot that later machines continue from, unless there is one.
+fn keep_warm(machines: &Machines, id: Id, name: &str, dir: &MachineDir) {
+    if machines.snapshot(name).is_ok() {
+        return;
+    }
+    // The guest has to see the end of the connection of the check: its other end is not saved.
+    std::thread::sleep(SETTLE);
+    if let Err(error) = machines.save(id, &Purpose::Snapshot(name.to_owned()))
+        && let Ok(mut log) = fs::append(&dir.vmm_log())
+    {
+        let why = kraft_core::error::chain(&error);
+        let _ = writeln!(log, "kraft: cannot keep the machine warm: {why}");
     }
 }
 
@@ -168,7 +194,13 @@ impl Target {
                 port,
             });
         }
-        address(&record.run.as_ref()?.ports, port).map(Self::Host)
+        let run = record.run.as_ref()?;
+        // A check neither wakes a machine that sleeps when it is idle nor keeps it awake.
+        let ports = match run.hidden_ports.as_slice() {
+            [] => &run.ports,
+            hidden => hidden,
+        };
+        address(ports, port).map(Self::Host)
     }
 
     fn connect(&self, limit: Duration) -> io::Result<TcpStream> {
@@ -221,14 +253,7 @@ pub fn try_probe(
     let deadline = Instant::now() + limit;
     let mut stream = connect(limit)?;
     match probe {
-        HealthProbe::Tcp { .. } => {
-            stream.set_read_timeout(Some(limit.min(REFUSAL)))?;
-            match stream.read(&mut [0]) {
-                Ok(0) => Err(io::Error::other("the connection was closed at once")),
-                Err(e) if !is_timeout(&e) => Err(e),
-                Ok(_) | Err(_) => Ok(()),
-            }
-        }
+        HealthProbe::Tcp { .. } => check_open(&mut stream, limit),
         HealthProbe::Http { port, path } => {
             stream.set_write_timeout(Some(limit))?;
             let request = format!(
@@ -243,6 +268,16 @@ pub fn try_probe(
                 None => Err(io::Error::other("the response is not HTTP")),
             }
         }
+    }
+}
+
+/// Checks that a connection is not closed at once.
+pub(crate) fn check_open(stream: &mut TcpStream, limit: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(limit.min(REFUSAL)))?;
+    match stream.read(&mut [0]) {
+        Ok(0) => Err(io::Error::other("the connection was closed at once")),
+        Err(e) if !is_timeout(&e) => Err(e),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -31,6 +31,11 @@ impl Id {
         Self(Uuid::nil())
     }
 
+    /// Returns its bytes.
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        *self.0.as_bytes()
+    }
+
     /// Returns the hardware address of the card of a machine that is in no network. The prefix is
     /// KraftKit's.
     pub(crate) fn card(self) -> Mac {

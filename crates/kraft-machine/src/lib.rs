@@ -81,10 +81,10 @@ pub use layout::MachineDir;
 pub use logs::{Arrival, Chunk, Logs, LogsOptions};
 pub use machines::{
     BootStart, Error, ForkSource, KillSignal, Listed, Machine, Machines, Settings, Snapshot,
-    StartError, StopOptions, Unreadable, UnreadableSnapshot, Update,
+    StartError, StartOptions, StopOptions, Unreadable, UnreadableSnapshot, Update,
 };
 pub use record::{Ending, RecordError};
 pub use saved::{MemorySum, SavedMachine, SavedMachineError, Sum};
 pub use usage::{Threads, Usage};
 pub use volumes::{ANONYMOUS, VolumeError, VolumeRecord, Volumes};
-pub use watch::Watch;
+pub use watch::{BootTimes, Watch};

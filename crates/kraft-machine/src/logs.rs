@@ -317,6 +317,8 @@ impl Logs {
             | Status::Orphaned { .. }
             | Status::Restarting
             | Status::RestartLost
+            | Status::Asleep
+            | Status::SleepLost
             | Status::Ended { .. } => {
                 // Records the end, and starts a monitor for the restart, if no other process will.
                 let _ = self.machines.refresh(self.id);

@@ -50,6 +50,12 @@ pub(crate) struct Record {
     /// The process that saves its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) saving: Option<Saving>,
+    /// The process that keeps its ports open while it is suspended because it was idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asleep: Option<Identity>,
+    /// The name of the snapshot that is made when its health check first succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) warm: Option<String>,
     /// Its restarts.
     #[serde(default, skip_serializing_if = "Restarts::is_empty")]
     pub(crate) restarts: Restarts,
@@ -62,6 +68,9 @@ pub(crate) struct Record {
 pub(crate) struct Starting {
     pub(crate) monitor: Identity,
     pub(crate) ports: Vec<PortMapping>,
+    /// As [`Run::hidden_ports`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hidden_ports: Vec<PortMapping>,
 }
 
 /// The memory of a machine is being saved, for which its guest is paused.
@@ -82,6 +91,9 @@ pub(crate) struct Run {
     pub(crate) vmm: Option<Identity>,
     /// The ports of the specification, with the assigned host ports.
     pub(crate) ports: Vec<PortMapping>,
+    /// The ports on which the VMM listens for the monitor, if the monitor publishes the ports itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hidden_ports: Vec<PortMapping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<Ending>,
     /// The run that was suspended and that this one continues, until its guest runs.
@@ -167,6 +179,11 @@ impl Record {
         self.run.as_ref().is_some_and(Run::is_suspended)
     }
 
+    /// Returns whether the machine is suspended because it was idle, and its ports are kept open.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.is_some() && self.is_suspended()
+    }
+
     pub(crate) fn new(id: Id, name: String, spec: MachineSpec, now: Timestamp) -> Self {
         Self {
             version: VERSION,
@@ -177,6 +194,8 @@ impl Record {
             starting: None,
             run: None,
             saving: None,
+            asleep: None,
+            warm: None,
             restarts: Restarts::default(),
             unknown: Map::new(),
         }

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Process, short_path};
 
 use crate::console::ConsoleInput;
+use crate::driver::GuestTimes;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::logs::{Logs, LogsOptions};
@@ -41,6 +43,15 @@ pub struct Watch {
     name: String,
     open: File,
     _shared: Lock,
+}
+
+/// When a machine reached the steps of its boot, by the clock of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootTimes {
+    /// When the process of its VMM was started.
+    pub vmm: Timestamp,
+    /// What the VMM knows about the guest.
+    pub guest: GuestTimes,
 }
 
 impl Machines {
@@ -84,6 +95,22 @@ impl Watch {
     /// Opens the output of the machine in this run.
     pub fn logs(&self, options: LogsOptions) -> Result<Logs, Error> {
         Logs::open(self.machines.clone(), &self.record()?, &self.dir(), options)
+    }
+
+    /// Returns when the machine reached the steps of its boot, as far as it was started with
+    /// [`StartOptions::profile`](crate::StartOptions::profile) and has reached them; `None` if it
+    /// was never started.
+    pub fn boot_times(&self) -> Result<Option<BootTimes>, Error> {
+        let record = self.record()?;
+        let Some(run) = &record.run else {
+            return Ok(None);
+        };
+        let driver = self.machines.driver(&record);
+        let guest = driver.map(|driver| driver.boot_times(&self.dir(), record.spec.get().arch));
+        Ok(Some(BootTimes {
+            vmm: run.started_at,
+            guest: guest.unwrap_or_default(),
+        }))
     }
 
     /// Opens the input of the machine's console; an error if it does not run.
@@ -146,7 +173,10 @@ impl Watch {
                     }
                 }
                 (Status::Starting, _) => std::thread::sleep(POLL_INTERVAL),
-                (Status::Restarting | Status::RestartLost, _) => {
+                (
+                    Status::Restarting | Status::RestartLost | Status::Asleep | Status::SleepLost,
+                    _,
+                ) => {
                     let _ = self.machines.refresh(self.id);
                     let left = deadline.saturating_duration_since(Instant::now());
                     std::thread::sleep(RESTART_INTERVAL.min(left));

@@ -9,6 +9,7 @@ use kraft_config::dirs::Dirs;
 use kraft_core::event::{Event, Reporter};
 use kraft_engine::context::Context;
 use kraft_engine::interrupt::Interrupt;
+use kraft_engine::profile::Began;
 use kraft_engine::recent;
 
 use crate::failure::Failure;
@@ -24,6 +25,8 @@ pub(crate) struct App {
     pub(crate) misconfigured: Option<Failure>,
     /// The output: data to stdout, logs to stderr.
     pub(crate) ui: Ui,
+    /// When the program was started.
+    pub(crate) began: Began,
     context: Context,
 }
 
@@ -34,6 +37,7 @@ impl App {
         misconfigured: Option<Failure>,
         ui: Ui,
         command: String,
+        began: Began,
     ) -> Self {
         let recorder = Recorder {
             ui: ui.clone(),
@@ -46,6 +50,7 @@ impl App {
             config,
             misconfigured,
             ui,
+            began,
             context,
         }
     }

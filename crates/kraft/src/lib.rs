@@ -44,9 +44,11 @@ use kraft_config::{Config, Flags};
 use kraft_core::event::Reporter;
 use kraft_engine::machines::MONITOR;
 use kraft_engine::output::{OutputError, put};
+use kraft_engine::profile::Began;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    let began = Began::now();
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == MONITOR) {
         let code = kraft_machine::monitor::main(args.into_iter().skip(2));
@@ -78,7 +80,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(kraft_runu::main(args, &environment));
     }
     match cli::parse(args.iter().cloned()) {
-        Ok(invocation) => run(invocation, &env),
+        Ok(invocation) => run(invocation, &env, began),
         Err(error) => not_a_command(&error, &args, &env),
     }
 }
@@ -100,7 +102,7 @@ fn runtime_arguments(args: &[OsString]) -> Option<&[OsString]> {
 }
 
 /// Runs the command.
-fn run(invocation: Invocation, env: &Environment) -> ExitCode {
+fn run(invocation: Invocation, env: &Environment, began: Began) -> ExitCode {
     let Some(command) = invocation.command else {
         return match completion::requested_shell(env.text("COMPLETE").as_deref()) {
             Ok(Some(shell)) => finish(None, print(completion::script(shell))),
@@ -126,7 +128,7 @@ fn run(invocation: Invocation, env: &Environment) -> ExitCode {
     };
     let ui = Ui::new(&config);
     ui.trace();
-    let app = App::new(config, misconfigured, ui, invocation.name);
+    let app = App::new(config, misconfigured, ui, invocation.name, began);
     warn_about_ignored_flags(&app);
     for ignored in &invocation.ignored {
         app.ui.ignored(ignored.flag, true, ignored.why);

@@ -250,7 +250,10 @@ pub fn start(
 pub fn start_one(ctx: &Context, machines: &Machines, member: &Member) -> Result<(), Error> {
     let machine = machines.get(member.machine.id)?;
     match machine.state {
-        MachineState::Running | MachineState::Restarting | MachineState::Unknown => {}
+        MachineState::Running
+        | MachineState::Asleep
+        | MachineState::Restarting
+        | MachineState::Unknown => {}
         MachineState::Paused | MachineState::Suspended => {
             machines.resume(&machine.id)?;
         }

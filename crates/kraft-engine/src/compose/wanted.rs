@@ -343,6 +343,7 @@ fn lifecycle(service: &Service) -> Lifecycle {
         restart: service.restart.unwrap_or_default(),
         stop_timeout: service.stop_grace_period.map(seconds),
         health,
+        sleep_after_ms: None,
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt::Debug;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kraft_core::arch::Arch;
 use kraft_core::host::{Kvm, Limits, VmmSupport};
 use kraft_core::kernel::BootProtocol;
@@ -120,6 +121,13 @@ pub trait Driver: Debug + Sync {
     /// Asks a living VMM for the state of its guest; `None` if it does not answer in time.
     fn query_state(&self, vmm: &Vmm<'_>, limit: Duration) -> Option<MachineState>;
 
+    /// Returns whether the guest has accepted a connection to a TCP port of it that the VMM carries,
+    /// and that is still open; `None` if that is not known: the VMM accepts each connection itself.
+    fn has_accepted(&self, vmm: &Vmm<'_>, port: u16, limit: Duration) -> Option<bool> {
+        let _ = (vmm, port, limit);
+        None
+    }
+
     /// Has a VMM do something. Returns when it has accepted; for [`Action::Quit`], when it has
     /// received the request.
     fn control(&self, vmm: &Vmm<'_>, action: Action, limit: Duration) -> Result<(), ControlError>;
@@ -186,6 +194,13 @@ pub trait Driver: Debug + Sync {
     /// Reads the event log of a machine.
     fn events(&self, dir: &MachineDir) -> EventLog {
         file::read(dir, &|line, log| self.parse_event(line, log))
+    }
+
+    /// Returns when a guest reached the steps of its boot that the VMM knows, if it was launched with
+    /// [`Launch::profile`].
+    fn boot_times(&self, dir: &MachineDir, arch: Arch) -> GuestTimes {
+        let _ = (dir, arch);
+        GuestTimes::default()
     }
 
     /// Makes the event log of a running machine small.
@@ -265,6 +280,20 @@ pub struct Launch<'a> {
     pub small_board: bool,
     /// What the guest is restored from; `None` to boot it.
     pub saved: Option<&'a Saved>,
+    /// Whether the VMM records what [`Driver::boot_times`] returns.
+    pub profile: bool,
+}
+
+/// When a guest reached the steps of its boot, by the clock of the host; `None` where that is not
+/// known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestTimes {
+    /// When its processors were started: the firmware begins.
+    pub began: Option<Timestamp>,
+    /// When the firmware started the kernel.
+    pub kernel: Option<Timestamp>,
+    /// When the kernel started the program.
+    pub program: Option<Timestamp>,
 }
 
 /// A living VMM.

@@ -228,7 +228,8 @@ impl Machines {
     /// Resumes a paused or a suspended machine.
     pub fn resume(&self, id: &Id) -> Result<Machine, Error> {
         let machine = self.get(*id)?;
-        if machine.state == MachineState::Suspended && machine.pid.is_none() {
+        let is_suspended = machine.state == MachineState::Suspended && machine.pid.is_none();
+        if is_suspended || machine.state == MachineState::Asleep {
             self.start(id)?;
             return self.get(*id);
         }
@@ -399,6 +400,8 @@ impl Machines {
             run.end = Some(ending.clone());
         }
         locked.record.restarts.stopped = true;
+        // Its monitor, if it has one, sees that and exits.
+        locked.record.asleep = None;
         locked.record.store(&locked.dir)?;
         fs::remove_tree(&locked.dir.saved())?;
         Ok(ending)

@@ -42,8 +42,8 @@ pub use save::ForkSource;
 pub(crate) use save::Purpose;
 pub use settings::Update;
 pub use snapshots::{Snapshot, UnreadableSnapshot};
-pub use start::StartError;
-pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report, SAVED_AS};
+pub(crate) use start::{ENVIRONMENT, PROFILE, READY_TIMEOUT, Report, SAVED_AS};
+pub use start::{StartError, StartOptions};
 pub(crate) use status::{Status, exit_status, reported_ending};
 
 /// The configuration of [`Machines`].
@@ -368,6 +368,7 @@ impl Machines {
             sandbox: driver.can_be_sandboxed(&program),
             small_board: true,
             saved: None,
+            profile: false,
         }))
     }
 
@@ -400,6 +401,7 @@ impl Machines {
         let task = match status {
             Status::Orphaned { .. } => Some("adopt"),
             Status::RestartLost => Some("restart"),
+            Status::SleepLost => Some("sleep"),
             _ => None,
         };
         if let Some(task) = task {
@@ -426,7 +428,9 @@ impl Machines {
                 status
             };
             return match status {
-                Status::RestartLost => self.try_reconcile(&record, &status, dir),
+                Status::RestartLost | Status::SleepLost => {
+                    self.try_reconcile(&record, &status, dir)
+                }
                 _ => Some(machine(&record, &status, dir)),
             };
         }
@@ -485,7 +489,9 @@ impl Machines {
             | Status::Running { .. }
             | Status::Orphaned { .. }
             | Status::Restarting
-            | Status::RestartLost => {}
+            | Status::RestartLost
+            | Status::Asleep
+            | Status::SleepLost => {}
         }
         (record, false)
     }
@@ -511,7 +517,8 @@ fn machine(record: &Record, status: &Status, dir: &MachineDir) -> Machine {
             let starting = record.starting.as_ref().map(|starting| &starting.monitor);
             let pending = record.restarts.pending.as_ref();
             let waiting = pending.and_then(|pending| pending.monitor.as_ref());
-            let alive = starting.or(waiting).filter(|monitor| monitor.is_alive());
+            let monitor = starting.or(waiting).or(record.asleep.as_ref());
+            let alive = monitor.filter(|monitor| monitor.is_alive());
             (None, alive.map(|monitor| monitor.pid))
         }
     };
@@ -520,7 +527,7 @@ fn machine(record: &Record, status: &Status, dir: &MachineDir) -> Machine {
         name: record.name.clone(),
         spec: record.spec.get().clone(),
         ports: match run {
-            Some(run) if status.is_alive() => run.ports.clone(),
+            Some(run) if status.is_alive() || record.is_asleep() => run.ports.clone(),
             _ => record.spec.get().ports.clone(),
         },
         state: status.state(record),

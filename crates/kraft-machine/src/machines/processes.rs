@@ -19,10 +19,11 @@ use crate::record::{Record, RecordError};
 /// How long a process may take to exit after SIGKILL.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The tasks of a monitor: to start a machine, to adopt an orphaned VMM, to start a machine again, and
-/// to save one.
-pub(crate) const MONITOR_TASKS: [&str; 6] =
-    ["start", "adopt", "restart", "suspend", "snapshot", "fork"];
+/// The tasks of a monitor: to start a machine, to adopt an orphaned VMM, to start a machine again, to
+/// keep the ports of one that sleeps open, and to save one.
+pub(crate) const MONITOR_TASKS: [&str; 7] = [
+    "start", "adopt", "restart", "sleep", "suspend", "snapshot", "fork",
+];
 
 /// Returns whether an argument is a task of a monitor.
 pub(super) fn is_monitor_task(argument: &[u8]) -> bool {

@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::layout::{MachineDir, SAVE, SAVED};
 use crate::machines::lifecycle::LockedMachine;
 use crate::machines::processes::kill;
-use crate::machines::start::Report;
+use crate::machines::start::{Report, SAVED_AS};
 use crate::machines::status::guest_state;
 use crate::machines::{Error, Machine, Machines, Snapshot, now};
 use crate::record::{Ending, Record, Saving};
@@ -41,6 +41,8 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Purpose {
     /// It ends, and continues from what was saved.
     Suspend,
+    /// The same, until there is a connection to one of its ports, which this process keeps open.
+    Sleep,
     /// A snapshot with this name; the machine continues.
     Snapshot(String),
     /// Copies of the machine, which the process makes that waits for it; the machine continues.
@@ -95,6 +97,14 @@ impl Machines {
     /// Suspends a machine: saves its memory and devices to disk and ends its VMM.
     /// [`start`](Self::start) continues from there.
     pub fn suspend(&self, id: &Id) -> Result<Machine, Error> {
+        if self.get(*id)?.state == MachineState::Asleep {
+            // It was saved already. Its monitor sees the change and exits.
+            let mut locked = self.lock_machine(*id, None)?;
+            locked.record.asleep = None;
+            locked.record.store(&locked.dir)?;
+            drop(locked);
+            return self.get(*id);
+        }
         self.check_savable(*id)?;
         self.run_saver(*id, "suspend", None)?;
         self.get(*id)
@@ -162,7 +172,8 @@ impl Machines {
             name: machine.clone(),
             why,
         };
-        let child = self.spawn_monitor(task, id, name, Stdio::piped());
+        let name = name.map(|name| format!("{SAVED_AS}{name}"));
+        let child = self.spawn_monitor(task, id, name.as_deref(), Stdio::piped());
         let child = child.map_err(Error::on("start the process that saves the machine"))?;
         let output = child
             .wait_with_output()
@@ -201,7 +212,8 @@ impl Machines {
             .map_err(Error::from)
             .and_then(|()| save_into(&mut locked, &partial, purpose))
             .and_then(|()| match purpose {
-                Purpose::Suspend => commit_suspension(&mut locked, &partial),
+                Purpose::Suspend => commit_suspension(&mut locked, &partial, None),
+                Purpose::Sleep => commit_suspension(&mut locked, &partial, Identity::me()),
                 Purpose::Snapshot(name) => self.commit_snapshot(&partial, name),
                 Purpose::Fork(id) => {
                     let to = self.layout.unfinished_save(*id).join(SAVED);
@@ -297,7 +309,7 @@ fn save_into(locked: &mut LockedMachine, to: &Path, purpose: &Purpose) -> Result
     let conditions = driver
         .save(&vmm, to, STEP_TIMEOUT)
         .map_err(|error| failed("save")(ControlError::Vmm(error.into())))?;
-    let continues = *purpose != Purpose::Suspend;
+    let continues = !matches!(purpose, Purpose::Suspend | Purpose::Sleep);
     if continues && resumes {
         // It does not wait for the disk.
         let done = driver.control(&vmm, Action::Resume, STEP_TIMEOUT);
@@ -313,8 +325,12 @@ fn save_into(locked: &mut LockedMachine, to: &Path, purpose: &Purpose) -> Result
     Ok(())
 }
 
-/// Makes a machine suspended: what was saved gets its place, and then the end is recorded.
-fn commit_suspension(locked: &mut LockedMachine, partial: &Path) -> Result<(), Error> {
+/// Makes a machine suspended, or asleep with the process that keeps its ports open: what was saved gets its place, and then the end is recorded.
+fn commit_suspension(
+    locked: &mut LockedMachine,
+    partial: &Path,
+    asleep: Option<Identity>,
+) -> Result<(), Error> {
     let (dir, record) = (&locked.dir, &mut locked.record);
     fs::remove_tree(&dir.saved())?;
     fs::rename(partial, &dir.saved())?;
@@ -326,11 +342,13 @@ fn commit_suspension(locked: &mut LockedMachine, partial: &Path) -> Result<(), E
         at: now(),
         reason: EndReason::Suspended,
     });
+    record.asleep = asleep;
     let stored = record.store(dir);
     if stored.is_err()
         && let Some(run) = &mut record.run
     {
         run.end = None;
+        record.asleep = None;
     }
     Ok(stored?)
 }

@@ -5,6 +5,7 @@
 //! they change it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kraft_core::machine::{EndReason, MachineSpec, check_name};
 use kraft_sys::fs;
@@ -139,6 +140,24 @@ impl Machines {
         Ok(fs::remove_tree(&removed)?)
     }
 
+    /// Notes that a snapshot is used now; see [`unused_for`](Self::unused_for).
+    pub fn note_use(&self, snapshot: &Snapshot) {
+        // The time of the directory: what is in it does not change.
+        let touched = std::fs::File::open(&snapshot.dir)
+            .and_then(|dir| dir.set_modified(std::time::SystemTime::now()));
+        if let Err(error) = touched {
+            tracing::debug!(name = snapshot.name, %error, "cannot note the use of the snapshot");
+        }
+    }
+
+    /// Returns how long ago a snapshot was made or its use was [noted](Self::note_use); zero if that is
+    /// not known.
+    pub fn unused_for(&self, name: &str) -> Duration {
+        let modified = std::fs::metadata(self.layout.snapshot(name)).and_then(|it| it.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        age.unwrap_or_default()
+    }
+
     /// Makes a snapshot from files that `fill` writes into an empty directory: `saved.json`, `kernel`,
     /// `state` and `memory`. Their sums are checked.
     ///
@@ -195,6 +214,7 @@ impl Machines {
                 monitor: me,
                 vmm: None,
                 ports: Vec::new(),
+                hidden_ports: Vec::new(),
                 end: Some(Ending {
                     at: saved.created_at,
                     reason: EndReason::Suspended,
@@ -204,6 +224,30 @@ impl Machines {
             });
             Ok(())
         })
+    }
+
+    /// Creates a machine as [`create`](Self::create) does, of which a snapshot is made when its health
+    /// check first succeeds, unless there is one with that name.
+    pub fn create_warm(&self, spec: &MachineSpec, snapshot: &str) -> Result<Machine, Error> {
+        check_name(snapshot)?;
+        self.create_with(spec, |_, _, record| {
+            record.warm = Some(snapshot.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Removes what a machine was to continue from, so that its next start boots it; and then a snapshot
+    /// is made as for [`create_warm`](Self::create_warm).
+    pub fn boot_instead(&self, id: &Id, snapshot: &str) -> Result<(), Error> {
+        check_name(snapshot)?;
+        let mut locked = self.lock_machine(*id, None)?;
+        if !locked.record.is_suspended() {
+            return Err(locked.not_running());
+        }
+        locked.record.run = None;
+        locked.record.warm = Some(snapshot.to_owned());
+        locked.record.store(&locked.dir)?;
+        Ok(fs::remove_tree(&locked.dir.saved())?)
     }
 
     pub(super) fn load_record(&self, id: Id) -> Result<Record, Error> {

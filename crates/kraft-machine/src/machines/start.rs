@@ -65,6 +65,16 @@ pub(crate) const ENVIRONMENT: Inherit = Inherit::Only(&[
 /// The beginning of a monitor's argument with the name of what it saves.
 pub(crate) const SAVED_AS: &str = "as=";
 
+/// The argument of a monitor whose VMM records when its guest reaches the steps of its boot.
+pub(crate) const PROFILE: &str = "profile";
+
+/// Options of [`Machines::start_with`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Whether the VMM records what [`Machines::boot_times`] returns, which costs some time.
+    pub profile: bool,
+}
+
 /// Why a machine could not be started. The monitor reports it to the process that asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", content = "is", rename_all = "snake_case")]
@@ -242,6 +252,16 @@ impl Machines {
     /// Starts a machine as [`start`](Self::start) does, unless `stop` becomes true before the VMM
     /// is ready: then the VMM is killed.
     pub fn start_unless(&self, id: &Id, stop: impl Fn() -> bool) -> Result<Watch, Error> {
+        self.start_with(id, StartOptions::default(), stop)
+    }
+
+    /// Starts a machine as [`start_unless`](Self::start_unless) does, with options.
+    pub fn start_with(
+        &self,
+        id: &Id,
+        options: StartOptions,
+        stop: impl Fn() -> bool,
+    ) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
         let failed = |source: StartError| Error::Start {
             name: machine.name.clone(),
@@ -253,7 +273,12 @@ impl Machines {
             return Err(failed(StartError::NoProc));
         }
         let mut child = self
-            .spawn_monitor("start", *id, None, Stdio::piped())
+            .spawn_monitor(
+                "start",
+                *id,
+                options.profile.then_some(PROFILE),
+                Stdio::piped(),
+            )
             .map_err(|e| failed(StartError::Monitor(e.to_string())))?;
         tracing::debug!(machine = %id, pid = child.id(), "started the monitor");
         let mut text = Vec::new();
@@ -323,12 +348,12 @@ impl Machines {
         self.spawn_monitor(task, id, None, Stdio::null()).map(drop)
     }
 
-    /// Starts this program again as a monitor; `name` is that of the snapshot it makes.
+    /// Starts this program again as a monitor; `more` is another argument of it.
     pub(super) fn spawn_monitor(
         &self,
         task: &str,
         id: Id,
-        name: Option<&str>,
+        more: Option<&str>,
         stdout: Stdio,
     ) -> std::io::Result<Child> {
         let Some((program, args)) = self.settings.monitor.split_first() else {
@@ -347,7 +372,7 @@ impl Machines {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::null());
-        command.args(name.map(|name| format!("{SAVED_AS}{name}")));
+        command.args(more);
         for (platform, program) in self.settings.drivers.programs() {
             command.arg(format!("{platform}={program}"));
         }
@@ -376,9 +401,10 @@ impl Machines {
             let starting = starting.filter(|starting| starting.monitor.is_alive());
             let run = record.run.iter().filter(|run| run.end.is_none());
             let run = run.filter(|run| run.vmm.as_ref().is_some_and(Identity::is_alive));
+            let asleep = record.run.iter().filter(|_| record.is_asleep());
             let ports = starting
                 .flat_map(|starting| &starting.ports)
-                .chain(run.flat_map(|run| &run.ports));
+                .chain(run.chain(asleep).flat_map(|run| &run.ports));
             used.extend(ports.map(|port| (record.name.clone(), port.clone())));
         }
         Ok(used)

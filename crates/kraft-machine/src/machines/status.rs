@@ -56,6 +56,10 @@ pub(crate) enum Status {
     Restarting,
     /// It has ended and is to be started again, and no monitor waits for that.
     RestartLost,
+    /// It is suspended because it was idle, and a monitor waits for a connection that wakes it.
+    Asleep,
+    /// It is suspended because it was idle, and no monitor keeps its ports open.
+    SleepLost,
     /// Its VMM has exited, and the end has to be recorded or the machine to be removed.
     Ended {
         /// How it ended.
@@ -69,12 +73,17 @@ impl Status {
     /// Returns whether the record is up to date, or will be updated by a living process.
     pub(crate) fn is_consistent(&self) -> bool {
         match self {
-            Self::Idle | Self::Starting | Self::Running { .. } | Self::Restarting => true,
+            Self::Idle
+            | Self::Starting
+            | Self::Running { .. }
+            | Self::Restarting
+            | Self::Asleep => true,
             Self::Ended { handled, .. } => *handled,
             Self::StartLost
             | Self::Unrecorded { .. }
             | Self::Orphaned { .. }
-            | Self::RestartLost => false,
+            | Self::RestartLost
+            | Self::SleepLost => false,
         }
     }
 
@@ -87,6 +96,8 @@ impl Status {
             | Self::StartLost
             | Self::Restarting
             | Self::RestartLost
+            | Self::Asleep
+            | Self::SleepLost
             | Self::Ended { .. } => false,
         }
     }
@@ -101,6 +112,8 @@ impl Status {
             | Self::Running { .. }
             | Self::Restarting
             | Self::RestartLost
+            | Self::Asleep
+            | Self::SleepLost
             | Self::Orphaned { .. } => None,
         }
     }
@@ -110,11 +123,16 @@ impl Status {
             Self::Running { state } | Self::Orphaned { state } => *state,
             Self::Unrecorded { .. } => MachineState::Running,
             Self::Restarting | Self::RestartLost => MachineState::Restarting,
+            Self::Asleep | Self::SleepLost => MachineState::Asleep,
             Self::Ended { ending, .. } => state_after(&ending.reason),
             Self::Idle | Self::Starting | Self::StartLost => {
                 let run = record.run.as_ref();
                 let run = run.map(|run| run.restoring.as_deref().unwrap_or(run));
                 let last = run.and_then(|run| run.end.as_ref());
+                // It is being woken.
+                if record.asleep.is_some() && run.is_some_and(Run::is_suspended) {
+                    return MachineState::Asleep;
+                }
                 last.map_or(MachineState::Created, |end| state_after(&end.reason))
             }
         }
@@ -146,6 +164,13 @@ impl Machines {
                     Status::Restarting
                 } else {
                     Status::RestartLost
+                };
+            }
+            if let Some(monitor) = record.asleep.as_ref().filter(|_| run.is_suspended()) {
+                return if monitor.is_alive() {
+                    Status::Asleep
+                } else {
+                    Status::SleepLost
                 };
             }
             return if record.spec.get().remove_when_ended && !run.is_suspended() {
@@ -192,6 +217,7 @@ impl Machines {
                         monitor: starting.monitor.clone(),
                         vmm: Some(identity),
                         ports: starting.ports.clone(),
+                        hidden_ports: starting.hidden_ports.clone(),
                         end: None,
                         // What it was to restore it did not, or not completely.
                         restoring: suspended.clone().map(Box::new),

@@ -30,18 +30,21 @@ use crate::health::Checker;
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
 use crate::machines::{
-    Machines, Purpose, Report, SAVED_AS, Settings, StartError, Status, now, reported_ending,
-    take_over,
+    Machines, PROFILE, Purpose, Report, SAVED_AS, Settings, StartError, Status, now,
+    reported_ending, take_over,
 };
 use crate::record::{Ending, Record};
 
 mod ending;
 mod identity;
+mod publish;
 mod restart;
 mod restore;
+mod sleep;
 mod start;
 
 pub(crate) use ending::of_child as ending_of_child;
+use publish::Publisher;
 pub(crate) use start::kernel_line;
 use start::{Cause, Started};
 
@@ -55,8 +58,8 @@ const COLLECT: Duration = Duration::from_millis(1);
 const RECORD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs as a monitor with the arguments that [`Machines`] adds to [`Settings::monitor`], and returns
-/// the exit code: `start|adopt|restart|suspend|snapshot|fork RUNTIME_DIR ID CONSOLE_LIMIT [as=NAME]
-/// [PLATFORM=PROGRAM]…`.
+/// the exit code: `start|adopt|restart|sleep|suspend|snapshot|fork RUNTIME_DIR ID CONSOLE_LIMIT [as=NAME]
+/// [profile] [PLATFORM=PROGRAM]…`.
 ///
 /// A program that starts machines calls this when it is started with its hidden argument:
 ///
@@ -99,9 +102,13 @@ pub fn main_with(registry: Registry, args: impl IntoIterator<Item = OsString>) -
 /// What a monitor begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Begin {
-    Start,
+    Start {
+        /// Whether the VMM records when its guest reaches the steps of its boot.
+        profile: bool,
+    },
     Adopt,
     Restart,
+    Sleep,
     /// Nothing: this process only saves the machine.
     Save(Purpose),
 }
@@ -116,9 +123,10 @@ impl Task {
     fn parse(registry: Registry, args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut args = args.into_iter();
         let mut begin = match args.next()?.to_str()? {
-            "start" => Begin::Start,
+            "start" => Begin::Start { profile: false },
             "adopt" => Begin::Adopt,
             "restart" => Begin::Restart,
+            "sleep" => Begin::Sleep,
             "suspend" => Begin::Save(Purpose::Suspend),
             "snapshot" => Begin::Save(Purpose::Snapshot(String::new())),
             "fork" => Begin::Save(Purpose::Fork(Id::nil())),
@@ -129,6 +137,13 @@ impl Task {
         let console_limit = args.next()?.to_str()?.parse().ok()?;
         let mut drivers = Drivers::from_registry(registry);
         for arg in args {
+            if arg == PROFILE {
+                begin = match begin {
+                    Begin::Start { .. } => Begin::Start { profile: true },
+                    Begin::Adopt | Begin::Restart | Begin::Sleep | Begin::Save(_) => return None,
+                };
+                continue;
+            }
             if let Some(name) = arg.to_str()?.strip_prefix(SAVED_AS) {
                 match &mut begin {
                     Begin::Save(Purpose::Snapshot(given)) => name.clone_into(given),
@@ -162,24 +177,36 @@ impl Task {
         let machines = Machines::open(self.settings)?;
         let dir = machines.machine_dir(self.id);
         std::env::set_current_dir(dir.path()).map_err(fs::Error::on("enter", dir.path()))?;
+        let mut publisher = None;
         let ended = match self.begin {
             Begin::Save(purpose) => return save(&machines, self.id, &purpose),
-            Begin::Start => start(&machines, self.id, &dir)?,
-            Begin::Adopt => adopt(&machines, &dir)?,
+            Begin::Start { profile } => start(&machines, self.id, &dir, profile, &mut publisher)?,
+            Begin::Adopt => adopt(&machines, &dir, &mut publisher)?,
             Begin::Restart => {
                 take_over(&dir).map_err(|error| Failed(error.to_string()))?;
+                None
+            }
+            Begin::Sleep => {
+                publisher = sleep::take_over(&machines, &dir)?;
                 None
             }
         };
         if let Some((vmm, ending)) = ended {
             record_end(&machines, &dir, &vmm, &ending);
         }
-        while restart::wait(&dir)? {
-            if let Some((vmm, ending)) = start_again(&machines, self.id, &dir)? {
+        loop {
+            let cause = if sleep::wait(&dir, publisher.as_mut())? {
+                Cause::Connection
+            } else if restart::wait(&dir)? {
+                Cause::Policy
+            } else {
+                return Ok(());
+            };
+            let ended = start_again(&machines, self.id, &dir, cause, &mut publisher)?;
+            if let Some((vmm, ending)) = ended {
                 record_end(&machines, &dir, &vmm, &ending);
             }
         }
-        Ok(())
     }
 }
 
@@ -203,9 +230,20 @@ impl<E: std::error::Error> From<E> for Failed {
 type Ended = Option<(Identity, Ending)>;
 
 /// Starts the machine, reports the result, and waits for the end.
-fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
+fn start(
+    machines: &Machines,
+    id: Id,
+    dir: &MachineDir,
+    profile: bool,
+    publisher: &mut Option<Publisher>,
+) -> Result<Ended, Failed> {
     let stdout = process::take_stdout()?;
-    let (started, command_line) = start::start(machines, id, Cause::User);
+    let options = start::Options {
+        cause: Cause::User,
+        profile,
+        publisher,
+    };
+    let (started, command_line) = start::start(machines, id, options);
     match started {
         Ok(started) => {
             let report = Report {
@@ -213,7 +251,7 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
                 command_line,
             };
             report.send(stdout);
-            attend(machines, started, dir)
+            attend(machines, started, dir, publisher.as_ref())
         }
         Err(error) => {
             let report = Report {
@@ -241,14 +279,28 @@ fn save(machines: &Machines, id: Id, purpose: &Purpose) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Starts the machine by its restart policy, and waits for the end.
-fn start_again(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
-    match start::start(machines, id, Cause::Policy).0 {
-        Ok(started) => attend(machines, started, dir),
-        // It is recorded, and the policy decides about the next attempt.
+/// Starts the machine by its restart policy or because of a connection, and waits for the end.
+fn start_again(
+    machines: &Machines,
+    id: Id,
+    dir: &MachineDir,
+    cause: Cause,
+    publisher: &mut Option<Publisher>,
+) -> Result<Ended, Failed> {
+    let options = start::Options {
+        cause,
+        profile: false,
+        publisher: &mut *publisher,
+    };
+    match start::start(machines, id, options).0 {
+        Ok(started) => attend(machines, started, dir, publisher.as_ref()),
+        // It is recorded, and the policy or the next connection decides about the next attempt.
         Err(error) => {
             if let Ok(mut log) = fs::append(&dir.vmm_log()) {
                 let _ = writeln!(log, "kraft: cannot start the machine again: {error}");
+            }
+            if let Some(publisher) = publisher {
+                publisher.give_up();
             }
             Ok(None)
         }
@@ -261,17 +313,25 @@ pub(crate) fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
 }
 
 /// Waits for the end of a VMM that this process has started.
-fn attend(machines: &Machines, started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
+fn attend(
+    machines: &Machines,
+    started: Started,
+    dir: &MachineDir,
+    publisher: Option<&Publisher>,
+) -> Result<Ended, Failed> {
     let Started {
         driver,
         mut child,
         vmm,
         console,
         compactor,
+        restored,
     } = started;
-    let _checker = Checker::start(dir, machines.networks());
-    supervise(&vmm, Some(console), compactor)?;
-    let status = wait(&mut child)?;
+    let _checker = Checker::start(dir, machines);
+    let status = sleep::when_idle(machines, dir, publisher, restored, || {
+        supervise(&vmm, Some(console), compactor)?;
+        wait(&mut child)
+    })?;
     Ok(Some((vmm, ending::of_child(driver, dir, status))))
 }
 
@@ -320,7 +380,11 @@ pub(crate) fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
 }
 
 /// Adopts an orphaned VMM and waits for its end.
-fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
+fn adopt(
+    machines: &Machines,
+    dir: &MachineDir,
+    publisher: &mut Option<Publisher>,
+) -> Result<Ended, Failed> {
     let lock = Lock::exclusive(dir.path())?;
     let mut record = Record::load(dir)?;
     machines.recover(&mut record, dir);
@@ -355,8 +419,15 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     let limit = machines.settings.console_limit;
     let console = Drain::open(&dir.console(), limit).ok();
     let compactor = Compactor::new(driver, dir.clone(), vmm.clone(), record.spec.get());
-    let _checker = Checker::start(dir, machines.networks());
-    supervise(&vmm, console, compactor)?;
+    let _checker = Checker::start(dir, machines);
+    let sleeps = record.spec.get().lifecycle.sleep_after_ms.is_some();
+    if sleeps && let Some(run) = &record.run {
+        // If another program has taken a port meanwhile, the machine continues without.
+        *publisher = Publisher::open(run.ports.clone()).ok();
+    }
+    sleep::when_idle(machines, dir, publisher.as_ref(), false, || {
+        supervise(&vmm, console, compactor)
+    })?;
     let (_, reported) = reported_ending(driver, dir, None);
     let ending = reported.unwrap_or_else(|| Ending {
         at: now(),

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::Child;
+use std::time::Duration;
 
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
@@ -12,10 +13,12 @@ use kraft_core::shell_words;
 use kraft_net::{Attachment, Request, Wanted};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use kraft_sys::process::Identity;
+use kraft_sys::process::{Identity, Process};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::Signal;
 use serde_json::Map;
 
+use super::publish::{self, Publisher};
 use super::restore::{self, Source};
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
@@ -29,6 +32,9 @@ use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
 use crate::restart::Restarts;
 
+/// How long the monitor of a machine that sleeps may take to exit.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A VMM that is ready, with what its monitor needs.
 #[derive(Debug)]
 pub(super) struct Started {
@@ -37,6 +43,8 @@ pub(super) struct Started {
     pub(super) vmm: Identity,
     pub(super) console: Drain,
     pub(super) compactor: Compactor,
+    /// Whether its guest was restored.
+    pub(super) restored: bool,
 }
 
 /// Why a machine is started.
@@ -46,6 +54,18 @@ pub(super) enum Cause {
     User,
     /// Its restart policy: this process waited for that.
     Policy,
+    /// A connection to the machine, which sleeps: this process kept its ports open.
+    Connection,
+}
+
+/// How a machine is started.
+#[derive(Debug)]
+pub(super) struct Options<'a> {
+    pub(super) cause: Cause,
+    /// Whether the VMM records when its guest reaches the steps of its boot.
+    pub(super) profile: bool,
+    /// What publishes the ports of a machine that sleeps when it is idle; made by the first start.
+    pub(super) publisher: &'a mut Option<Publisher>,
 }
 
 /// Starts a machine; also returns the command line of the VMM for logs, if there is one.
@@ -53,19 +73,24 @@ pub(super) enum Cause {
 pub(super) fn start(
     machines: &Machines,
     id: Id,
-    cause: Cause,
+    options: Options<'_>,
 ) -> (Result<Started, StartError>, Option<String>) {
     let mut command_line = None;
-    let started = try_start(machines, id, cause, &mut command_line);
+    let started = try_start(machines, id, options, &mut command_line);
     (started, command_line)
 }
 
 fn try_start(
     machines: &Machines,
     id: Id,
-    cause: Cause,
+    options: Options<'_>,
     command_line: &mut Option<String>,
 ) -> Result<Started, StartError> {
+    let Options {
+        cause,
+        profile,
+        publisher,
+    } = options;
     let dir = machines.layout.machine(id);
     let gone = |e: fs::Error| match e.kind() {
         std::io::ErrorKind::NotFound => StartError::Gone,
@@ -82,11 +107,15 @@ fn try_start(
     }
     let me = Identity::me().ok_or(StartError::NoProc)?;
     match (cause, &record.restarts.pending) {
-        (Cause::User, _) => record.restarts = Restarts::default(),
+        (Cause::User, _) => {
+            record.restarts = Restarts::default();
+            release_ports(&mut record, &dir)?;
+        }
         // It stays due until there is a VMM: this process may be killed before.
         (Cause::Policy, Some(pending)) if pending.monitor.as_ref() == Some(&me) => {}
+        (Cause::Connection, _) if record.is_asleep() && record.asleep.as_ref() == Some(&me) => {}
         // It was stopped meanwhile.
-        (Cause::Policy, _) => return Err(StartError::Gone),
+        (Cause::Policy | Cause::Connection, _) => return Err(StartError::Gone),
     }
     let mut start = Start {
         machines,
@@ -95,12 +124,31 @@ fn try_start(
         record,
         me,
         cause,
+        profile,
+        publisher,
     };
     let started = start.run(command_line);
     if let Err(error) = &started {
         start.record_failure(error);
     }
     started
+}
+
+/// Has the monitor of a machine that sleeps release its ports: it exits when the record does not name
+/// it any more.
+fn release_ports(record: &mut Record, dir: &MachineDir) -> Result<(), StartError> {
+    let Some(monitor) = record.asleep.take() else {
+        return Ok(());
+    };
+    record.store(dir)?;
+    let system = |e: std::io::Error| StartError::System(e.to_string());
+    if let Some(process) = Process::open(&monitor).map_err(system)?
+        && !process.wait(Some(RELEASE_TIMEOUT)).map_err(system)?
+    {
+        process.signal(Signal::KILL).map_err(system)?;
+        process.wait(Some(RELEASE_TIMEOUT)).map_err(system)?;
+    }
+    Ok(())
 }
 
 /// A start in progress.
@@ -112,6 +160,34 @@ struct Start<'a> {
     suspended: Option<Run>,
     me: Identity,
     cause: Cause,
+    /// Whether the VMM records when its guest reaches the steps of its boot.
+    profile: bool,
+    /// What publishes the ports of a machine that sleeps when it is idle.
+    publisher: &'a mut Option<Publisher>,
+}
+
+/// The ports of a machine that is started.
+struct Ports {
+    /// Those that are published, all with a port of the host.
+    published: Vec<PortMapping>,
+    /// Those on which the VMM listens for this process, which publishes the ports itself; `None` if
+    /// the VMM or the network publishes them.
+    hidden: Option<Vec<PortMapping>>,
+}
+
+impl Ports {
+    /// Returns those on which the VMM of a machine without networks listens.
+    fn of_vmm(&self) -> &[PortMapping] {
+        self.hidden.as_deref().unwrap_or(&self.published)
+    }
+
+    /// Returns those that the first network publishes.
+    fn of_network(&self) -> &[PortMapping] {
+        match self.hidden {
+            Some(_) => &[],
+            None => &self.published,
+        }
+    }
 }
 
 impl<'a> Start<'a> {
@@ -129,7 +205,7 @@ impl<'a> Start<'a> {
         let ports = self.claim_ports(driver, &spec)?;
         let (mut sandbox, mut small_board) = (driver.can_be_sandboxed(&program), true);
         loop {
-            let mut attached = self.attach(&spec, &ports)?;
+            let mut attached = self.attach(&spec, ports.of_network())?;
             if driver.capabilities().opens_cards {
                 let closed = attached.into_iter().map(Attachment::close_card);
                 attached = closed.collect::<Result<_, _>>()?;
@@ -140,16 +216,17 @@ impl<'a> Start<'a> {
                 spec: &spec,
                 kernel_line: &kernel_line,
                 events: self.dir.events_name(),
-                ports: &ports,
+                ports: ports.of_vmm(),
                 cards: &cards,
                 program: &program,
                 sandbox,
                 small_board,
                 saved: source.as_ref().map(|source| &source.saved),
+                profile: self.profile,
             };
             let console = self.prepare_files(driver, &spec)?;
             *command_line = loggable(driver, &launch);
-            match self.launch(driver, &launch, &attached, source.as_ref()) {
+            match self.launch(driver, &launch, &attached, &ports, source.as_ref()) {
                 Ok((child, vmm, compactor)) => {
                     return Ok(Started {
                         driver,
@@ -157,6 +234,7 @@ impl<'a> Start<'a> {
                         vmm,
                         console,
                         compactor,
+                        restored: source.is_some(),
                     });
                 }
                 Err(StartError::Vmm { .. })
@@ -182,6 +260,7 @@ impl<'a> Start<'a> {
         driver: &'static dyn Driver,
         launch: &Launch<'_>,
         attached: &[Attachment],
+        ports: &Ports,
         source: Option<&Source>,
     ) -> Result<(Child, Identity, Compactor), StartError> {
         let spec = launch.spec;
@@ -203,7 +282,8 @@ impl<'a> Start<'a> {
             started_at: now(),
             monitor: self.me.clone(),
             vmm: Some(vmm.clone()),
-            ports: launch.ports.to_vec(),
+            ports: ports.published.clone(),
+            hidden_ports: ports.hidden.clone().unwrap_or_default(),
             end: None,
             restoring: self.suspended.clone().map(Box::new),
             unknown: Map::new(),
@@ -259,6 +339,7 @@ impl<'a> Start<'a> {
             run.restoring = None;
         }
         self.suspended = None;
+        self.record.asleep = None;
         // If that fails, the next access finds that the guest was resumed.
         let _ = self.record.store(dir);
         let _ = self.record.reserve(dir);
@@ -303,9 +384,11 @@ impl<'a> Start<'a> {
         &mut self,
         driver: &dyn Driver,
         spec: &MachineSpec,
-    ) -> Result<Vec<PortMapping>, StartError> {
+    ) -> Result<Ports, StartError> {
+        let sleeps = spec.lifecycle.sleep_after_ms.is_some();
         if let Some(port) = spec.ports.iter().find(|port| port.host_ip.is_ipv6())
             && spec.networks.is_empty()
+            && !sleeps
             && !driver.capabilities().ipv6_ports
         {
             return Err(StartError::Port(PortError::NotIpv4 {
@@ -320,16 +403,28 @@ impl<'a> Start<'a> {
         } else {
             Some(self.machines.lock_all()?)
         };
-        let ports = match lock {
-            None => Vec::new(),
-            Some(_) => port::claim(&spec.ports, &self.machines.ports_in_use(self.record.id)?)?,
+        let published = match (&lock, self.publisher.as_ref()) {
+            (None, _) => Vec::new(),
+            (Some(_), Some(publisher)) => publisher.ports.clone(),
+            (Some(_), None) => {
+                port::claim(&spec.ports, &self.machines.ports_in_use(self.record.id)?)?
+            }
         };
+        let hidden = match sleeps {
+            true if spec.networks.is_empty() => Some(publish::hidden(&published, self.record.id)?),
+            true => Some(Vec::new()),
+            false => None,
+        };
+        if sleeps && self.publisher.is_none() {
+            *self.publisher = Some(Publisher::open(published.clone())?);
+        }
         self.record.starting = Some(Starting {
             monitor: self.me.clone(),
-            ports: ports.clone(),
+            ports: published.clone(),
+            hidden_ports: hidden.clone().unwrap_or_default(),
         });
         self.record.store(self.dir)?;
-        Ok(ports)
+        Ok(Ports { published, hidden })
     }
 
     /// Empties the files of the last run and writes those that the VMM reads.
@@ -342,7 +437,7 @@ impl<'a> Start<'a> {
             _ if self.suspended.is_some() => console::continue_with(&dir.console())?,
             Cause::User => console::prepare(&dir.console())?,
             // The output of the run that failed is what explains it.
-            Cause::Policy => console::continue_with(&dir.console())?,
+            Cause::Policy | Cause::Connection => console::continue_with(&dir.console())?,
         }
         for (file, reserved) in [
             // Space for some events, so that the end can be reported on a full disk.
@@ -413,6 +508,7 @@ impl<'a> Start<'a> {
                 monitor: self.me.clone(),
                 vmm: None,
                 ports: Vec::new(),
+                hidden_ports: Vec::new(),
                 end: Some(ending),
                 restoring: None,
                 unknown: Map::new(),
@@ -537,6 +633,7 @@ mod tests {
                         sandbox: false,
                         small_board: false,
                         saved: None,
+                        profile: false,
                     },
                 )
             };

@@ -25,6 +25,11 @@ pub(crate) struct LifecycleArgs {
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u32>,
 
+    /// Suspend the machine when no connection to its ports is open for this long; the next connection
+    /// wakes it
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    sleep_after: Option<Duration>,
+
     /// Check the health of the machine by connecting to this port of it
     #[arg(long, value_name = "PORT", conflicts_with = "health_http",
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -51,6 +56,13 @@ pub(crate) struct LifecycleArgs {
     health_start_period: Duration,
 }
 
+/// The shortest time after which a machine sleeps.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Parses `NAME[=VALUE]`.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -72,7 +84,18 @@ impl LifecycleArgs {
             restart: self.restart.unwrap_or_default(),
             stop_timeout: self.stop_timeout,
             health: self.health()?,
+            sleep_after_ms: self.sleep_after()?,
         })
+    }
+
+    fn sleep_after(&self) -> Result<Option<u64>, Failure> {
+        match self.sleep_after {
+            Some(time) if time < SHORTEST_SLEEP => Err(Failure::usage(format!(
+                "`--sleep-after` is too short: expected at least {} ms",
+                SHORTEST_SLEEP.as_millis()
+            ))),
+            time => Ok(time.map(millis)),
+        }
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, Failure> {
@@ -80,7 +103,6 @@ impl LifecycleArgs {
         let Some(probe) = tcp.or_else(|| self.health_http.clone()) else {
             return Ok(None);
         };
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         for (flag, time) in [
             ("--health-interval", self.health_interval),
             ("--health-timeout", self.health_timeout),

@@ -222,9 +222,10 @@ pub(crate) fn state_colour(state: MachineState) -> AnsiColor {
         MachineState::Unknown | MachineState::Exited => AnsiColor::BrightBlack,
         MachineState::Created => AnsiColor::Blue,
         MachineState::Failed | MachineState::Errored => AnsiColor::Red,
-        MachineState::Restarting | MachineState::Paused | MachineState::Suspended => {
-            AnsiColor::Yellow
-        }
+        MachineState::Restarting
+        | MachineState::Paused
+        | MachineState::Suspended
+        | MachineState::Asleep => AnsiColor::Yellow,
         MachineState::Running => AnsiColor::Green,
     }
 }

@@ -5,6 +5,7 @@
 //! file, and an entry in [`GROUPS`].
 
 mod attach;
+mod bench;
 mod build;
 mod check;
 mod choices;
@@ -39,6 +40,7 @@ mod net;
 mod pause;
 mod pkg;
 mod port;
+mod profile;
 mod project;
 mod ps;
 mod remove;
@@ -104,6 +106,7 @@ pub(crate) enum Command {
     Logout(logout::Args),
     Schema(schema::Args),
     Run(Box<run::Args>),
+    Bench(Box<bench::Args>),
     Ps(ps::Args),
     #[command(visible_alias = "log")]
     Logs(logs::Args),
@@ -167,9 +170,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Local runtime commands",
         &[
-            "run", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart", "kill",
-            "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect", "port",
-            "rename", "cp", "exec", "events", "remove", "service", "runu", "net", "vol",
+            "run", "bench", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart",
+            "kill", "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect",
+            "port", "rename", "cp", "exec", "events", "remove", "service", "runu", "net", "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -223,6 +226,7 @@ impl Command {
             | Self::Login(_)
             | Self::Logout(_)
             | Self::Run(_)
+            | Self::Bench(_)
             | Self::Ps(_)
             | Self::Logs(_)
             | Self::Stats(_)
@@ -259,6 +263,7 @@ impl Command {
 pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::exec(app, *args),
+        Command::Bench(args) => bench::exec(app, *args),
         Command::Ps(args) => ps::exec(app, &args),
         Command::Logs(args) => logs::exec(app, &args),
         Command::Stats(args) => stats::exec(app, &args),

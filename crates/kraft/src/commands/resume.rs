@@ -22,7 +22,12 @@ pub(crate) struct Args {
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
-    let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
+    let rests = |state| {
+        matches!(
+            state,
+            MachineState::Paused | MachineState::Suspended | MachineState::Asleep
+        )
+    };
     crate::commands::machines::each(
         app,
         &machines,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
@@ -18,18 +19,19 @@ use super::choices;
 use super::dockerfile::DockerfileArgs;
 use super::foreground::{self, Connection, Started};
 use super::lifecycle::LifecycleArgs;
+use super::profile::{self, ProfileFile};
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use kraft_engine::attach::DetachKeys;
-use kraft_engine::boot::{self, PrepareOptions};
+use kraft_engine::boot::{self, PrepareOptions, PreparedBoot};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::obtain::Pull;
-use kraft_engine::run;
+use kraft_engine::run::{self, WarmMachine};
 use kraft_engine::run_target::{self, RunTargetArgs};
 use kraft_engine::snapshots::{self, Changes};
-use kraft_engine::{arguments, machines, rootfs};
-use kraft_machine::{LogsOptions, Machine, Machines};
+use kraft_engine::{arguments, machines, rootfs, warm};
+use kraft_machine::{LogsOptions, Machine, Machines, StartOptions, Watch};
 
 /// Run a unikernel
 ///
@@ -66,9 +68,98 @@ Examples:
   kraft run -it ./image /bin/sh
   kraft run --network web:172.23.0.5 --port 8080:80 ./kernel
   kraft run --snapshot ready --port 8081:80
+  kraft run --detach --warm --port 8080:80 ./image
+  kraft run --detach --sleep-after 30s --port 8080:80 ./image
+  kraft run --profile --port 8080:80 ./image
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    /// Forward stdin to the console of the machine, and keep it open for `kraft attach`
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// Use the console as a terminal: every key goes to the guest, Ctrl-C included; after
+    /// --interactive, -t is short for it
+    #[arg(long)]
+    tty: bool,
+
+    /// Set the keys that end the connection to the console
+    #[arg(
+        long,
+        value_name = "KEYS",
+        default_value = "ctrl-p,ctrl-q",
+        hide_short_help = true
+    )]
+    detach_keys: DetachKeys,
+
+    /// Print how long each part of the boot took, until the first answer on a port or the first output;
+    /// with FILE, write that to it: a name that ends with .json, .html or .svg
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "-",
+        conflicts_with_all = ["no_start", "dry_run"]
+    )]
+    profile: Option<PathBuf>,
+
+    /// Continue from where an earlier machine of the same image and flags had become ready, instead of
+    /// booting
+    ///
+    /// If there was none, the machine boots, and a snapshot is made of it when its health check first
+    /// succeeds; without a health check, when its first TCP port accepts connections.
+    #[arg(long, conflicts_with_all = ["snapshot", "no_start", "dry_run", "volume"])]
+    warm: bool,
+
+    /// Boot even with --warm, and replace what is kept for the next machine
+    #[arg(long, conflicts_with = "snapshot")]
+    cold: bool,
+
+    /// Continue from this snapshot instead of booting: with its memory, kernel and arguments
+    #[arg(
+        long,
+        value_name = "SNAPSHOT",
+        conflicts_with_all = [
+            "subject", "env", "env_file", "volume", "network", "rootfs", "workdir", "kernel_arg",
+            "runtime", "target", "kraftfile", "cpus", "dry_run",
+        ]
+    )]
+    snapshot: Option<String>,
+
+    /// Run in the background and print the name of the machine
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Remove the machine when it ends
+    #[arg(long)]
+    rm: bool,
+
+    /// Create the machine and print its name without starting it
+    #[arg(long)]
+    no_start: bool,
+
+    /// Print the command lines of the VMM and the kernel without running anything
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Set the output format of --dry-run
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        requires = "dry_run"
+    )]
+    output: Output,
+}
+
+/// What boots in a machine, and what the machine has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MachineArgs {
     /// Kernel file, image or project directory (default: the current directory)
     #[arg(value_name = "TARGET", value_hint = clap::ValueHint::AnyPath)]
     subject: Option<OsString>,
@@ -142,61 +233,6 @@ pub(crate) struct Args {
     #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
     kernel_arg: Vec<String>,
 
-    /// Forward stdin to the console of the machine, and keep it open for `kraft attach`
-    #[arg(short, long)]
-    interactive: bool,
-
-    /// Use the console as a terminal: every key goes to the guest, Ctrl-C included; after
-    /// --interactive, -t is short for it
-    #[arg(long)]
-    tty: bool,
-
-    /// Set the keys that end the connection to the console
-    #[arg(
-        long,
-        value_name = "KEYS",
-        default_value = "ctrl-p,ctrl-q",
-        hide_short_help = true
-    )]
-    detach_keys: DetachKeys,
-
-    /// Continue from this snapshot instead of booting: with its memory, kernel and arguments
-    #[arg(
-        long,
-        value_name = "SNAPSHOT",
-        conflicts_with_all = [
-            "subject", "env", "env_file", "volume", "network", "rootfs", "workdir", "kernel_arg",
-            "runtime", "target", "kraftfile", "cpus", "dry_run",
-        ]
-    )]
-    snapshot: Option<String>,
-
-    /// Run in the background and print the name of the machine
-    #[arg(short, long)]
-    detach: bool,
-
-    /// Remove the machine when it ends
-    #[arg(long)]
-    rm: bool,
-
-    /// Create the machine and print its name without starting it
-    #[arg(long)]
-    no_start: bool,
-
-    /// Print the command lines of the VMM and the kernel without running anything
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Set the output format of --dry-run
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        default_value = "text",
-        requires = "dry_run"
-    )]
-    output: Output,
-
     /// Use this image as the runtime instead of the project's; builtin is the built-in runtime
     #[arg(short, long, value_name = "IMAGE")]
     runtime: Option<String>,
@@ -238,35 +274,19 @@ enum Output {
 }
 
 pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
+    let profile = args.profile.take().map(ProfileFile::new).transpose()?;
     if let Some(name) = &args.snapshot {
-        return from_snapshot(app, &args, name);
+        return from_snapshot(app, &args, name, profile.as_ref());
     }
-    let target = RunTargetArgs {
-        first: args.subject.as_deref(),
-        kraftfile: args.kraftfile.as_deref(),
-        runtime: args.runtime.as_deref(),
-    };
-    let resolution = run_target::resolve(app, target)?;
-    if !resolution.is_first_argument
-        && let Some(word) = args.subject.take()
-    {
-        args.words.insert(0, word);
-    }
-    let root = root_word(app, &mut args);
-    let building = args.dockerfile.options();
-    let request = request(app, &args)?;
-    let options = PrepareOptions {
-        request: &request,
-        rootfs: root.as_deref(),
-        building: &building,
-        dry: args.dry_run,
-        runtime: args.runtime.as_deref(),
-        target: args.target.as_deref(),
-        pull: args.pull,
-    };
     let in_foreground = !args.detach && !args.no_start && !args.dry_run;
     foreground::check_terminal(args.tty && args.interactive && in_foreground)?;
-    let prepared = boot::prepare(app, resolution.target, options)?;
+    let terms = Terms::of(&args);
+    let (request, prepared) = args.machine.prepare(app, terms)?;
+    if request.lifecycle.sleep_after_ms.is_some() && in_foreground {
+        return Err(Failure::usage(
+            "`--sleep-after` needs `--detach`: a machine that sleeps has no console",
+        ));
+    }
     if args.dry_run {
         let spec = run::dry_run(app, request, &prepared)?;
         return print_plan(app, args.output, &spec);
@@ -274,8 +294,13 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let mut new = run::assemble(app, request, prepared)?;
     let unloadable = new.unloadable.take();
     let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
-    let (machines, machine) = new.create()?;
-    let outcome = start(app, &args, &machines, machine, interrupt);
+    let created = if args.warm {
+        Created::Warm(Box::new(new.create_warm(args.cold)?))
+    } else {
+        let (machines, machine) = new.create()?;
+        Created::Usual(Box::new(machine), machines)
+    };
+    let outcome = start(app, &args, &created, interrupt, profile.as_ref());
     // Such a kernel powers off as if its program had succeeded.
     match unloadable.filter(|_| outcome.is_ok() && !args.no_start && !args.detach) {
         Some(program) => Err(Failure::new(
@@ -286,48 +311,182 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     }
 }
 
+/// How the machine of a command is used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) stdin: bool,
+    pub(crate) tty: bool,
+    pub(crate) remove_when_ended: bool,
+    /// Whether nothing is written.
+    pub(crate) dry: bool,
+    /// Whether it continues from a snapshot of an earlier one.
+    pub(crate) warm: bool,
+}
+
+impl Terms {
+    fn of(args: &Args) -> Self {
+        Self {
+            stdin: args.interactive,
+            tty: args.tty,
+            remove_when_ended: args.rm,
+            dry: args.dry_run,
+            warm: args.warm,
+        }
+    }
+}
+
+impl MachineArgs {
+    /// Finds what boots, and prepares its files.
+    pub(crate) fn prepare(
+        &mut self,
+        app: &App,
+        terms: Terms,
+    ) -> Result<(RunRequest, PreparedBoot), Failure> {
+        let target = RunTargetArgs {
+            first: self.subject.as_deref(),
+            kraftfile: self.kraftfile.as_deref(),
+            runtime: self.runtime.as_deref(),
+        };
+        let resolution = run_target::resolve(app, target)?;
+        if !resolution.is_first_argument
+            && let Some(word) = self.subject.take()
+        {
+            self.words.insert(0, word);
+        }
+        let root = root_word(app, self);
+        let building = self.dockerfile.options();
+        let mut request = request(app, self, terms)?;
+        if terms.warm {
+            warm::complete(&mut request)?;
+        }
+        let options = PrepareOptions {
+            request: &request,
+            rootfs: root.as_deref(),
+            building: &building,
+            dry: terms.dry,
+            runtime: self.runtime.as_deref(),
+            target: self.target.as_deref(),
+            pull: self.pull,
+        };
+        let prepared = boot::prepare(app, resolution.target, options)?;
+        Ok((request, prepared))
+    }
+
+    /// Returns what boots as it was typed.
+    pub(crate) fn subject(&self) -> String {
+        let subject = self.subject.as_deref().unwrap_or(".".as_ref());
+        subject.to_string_lossy().into_owned()
+    }
+}
+
 /// Creates a machine that continues from a snapshot, and starts it.
-fn from_snapshot(app: &App, args: &Args, name: &str) -> Result<(), Failure> {
+fn from_snapshot(
+    app: &App,
+    args: &Args,
+    name: &str,
+    profile: Option<&ProfileFile>,
+) -> Result<(), Failure> {
     let machines = machines::open(app)?;
     let _files = rootfs::for_machine(app, &machines)?;
     let snapshot = machines.snapshot(name)?;
-    let ports = ports(args)?;
+    let ports = ports(&args.machine)?;
     let changes = Changes {
-        name: args.name.clone(),
+        name: args.machine.name.clone(),
         ports: (!ports.is_empty()).then_some(ports),
         remove_when_ended: args.rm,
     };
     let spec = snapshots::spec(&snapshot.saved.spec, &changes);
     let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
     let machine = machines.create_from(&snapshot.dir, &spec)?;
-    start(app, args, &machines, machine, interrupt)
+    let created = Created::Usual(Box::new(machine), machines);
+    start(app, args, &created, interrupt, profile)
+}
+
+/// A machine that was just created.
+enum Created {
+    Usual(Box<Machine>, Machines),
+    Warm(Box<WarmMachine>),
+}
+
+impl Created {
+    fn machine(&self) -> (&Machines, &Machine) {
+        match self {
+            Self::Usual(machine, machines) => (machines, machine),
+            Self::Warm(warm) => (&warm.machines, &warm.machine),
+        }
+    }
+
+    fn start(
+        &self,
+        app: &App,
+        options: StartOptions,
+        stop: impl Fn() -> bool,
+    ) -> Result<Watch, kraft_machine::Error> {
+        match self {
+            Self::Usual(machine, machines) => machines.start_with(&machine.id, options, stop),
+            Self::Warm(warm) => warm.start(app, options, stop),
+        }
+    }
 }
 
 /// Starts a machine that was just created, and follows it until it ends unless it is detached.
 fn start(
     app: &App,
     args: &Args,
-    machines: &Machines,
-    machine: Machine,
+    created: &Created,
     interrupt: Option<Interrupt>,
+    profile: Option<&ProfileFile>,
 ) -> Result<(), Failure> {
+    let (machines, machine) = created.machine();
     if args.no_start {
         return app.ui.line(&machine.name);
     }
     let enough = || interrupt.as_ref().is_some_and(Interrupt::is_cancelled);
-    let watch = machines
-        .start_unless(&machine.id, enough)
-        .inspect_err(|_| {
-            // The failed start is what is reported; its name is free for another attempt.
-            let _ = machines.remove_with_volumes(&machine.id, true);
-        })?;
+    let options = StartOptions {
+        profile: profile.is_some(),
+    };
+    let watch = created.start(app, options, enough).inspect_err(|_| {
+        // The failed start is what is reported; its name is free for another attempt.
+        let _ = machines.remove_with_volumes(&machine.id, true);
+    })?;
     let Some(interrupt) = interrupt else {
+        if let Some(file) = profile {
+            profile::report(app, &watch, machine, file, &|| false)?;
+        }
         return app.ui.line(&machine.name);
     };
     let started = Started {
-        name: machine.name,
+        name: machine.name.clone(),
         watch,
     };
+    let Some(file) = profile else {
+        return follow(app, args, machines, started, &interrupt);
+    };
+    // Another watch, for another thread.
+    let watch = machines.watch(&machine.id)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let measured = scope.spawn(|| {
+            let stop = || over.load(Ordering::Relaxed) || interrupt.is_cancelled();
+            profile::report(app, &watch, machine, file, &stop)
+        });
+        let outcome = follow(app, args, machines, started, &interrupt);
+        over.store(true, Ordering::Relaxed);
+        let measured = measured
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        outcome.and(measured)
+    })
+}
+
+/// Prints the console of a machine until it ends.
+fn follow(
+    app: &App,
+    args: &Args,
+    machines: &Machines,
+    started: Started,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     if args.interactive {
         let connection = Connection {
             tty: args.tty,
@@ -335,14 +494,14 @@ fn start(
             logs: LogsOptions::default(),
             stops: true,
         };
-        foreground::connect(app, machines, &started, connection, &interrupt)
+        foreground::connect(app, machines, &started, connection, interrupt)
     } else {
-        foreground::run(app, machines, &[started], false, &interrupt)
+        foreground::run(app, machines, &[started], false, interrupt)
     }
 }
 
 /// Parses the ports.
-fn ports(args: &Args) -> Result<Vec<PortMapping>, Failure> {
+fn ports(args: &MachineArgs) -> Result<Vec<PortMapping>, Failure> {
     let mut ports: Vec<PortMapping> = Vec::new();
     for port in &args.port {
         ports.extend(kraft_core::port::parse(port).map_err(Failure::usage)?);
@@ -351,7 +510,7 @@ fn ports(args: &Args) -> Result<Vec<PortMapping>, Failure> {
 }
 
 /// Parses the flags.
-fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
+fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Failure> {
     let words = args
         .words
         .iter()
@@ -380,18 +539,18 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         },
         labels: args.lifecycle.labels(),
         lifecycle: args.lifecycle.lifecycle()?,
-        stdin: args.interactive,
-        tty: args.tty,
+        stdin: terms.stdin,
+        tty: terms.tty,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
         workdir: args.workdir.clone(),
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
-        remove_when_ended: args.rm,
+        remove_when_ended: terms.remove_when_ended,
     })
 }
 
 /// Parses the flags that concern networks.
-fn interfaces(args: &Args) -> Result<Vec<Interface>, Failure> {
+fn interfaces(args: &MachineArgs) -> Result<Vec<Interface>, Failure> {
     let parse = |text: &String| Interface::parse(text).map_err(Failure::usage);
     let mut interfaces: Vec<Interface> =
         args.network.iter().map(parse).collect::<Result<_, _>>()?;
@@ -413,7 +572,7 @@ fn interfaces(args: &Args) -> Result<Vec<Interface>, Failure> {
 }
 
 /// Returns the root filesystem of the arguments.
-fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
+fn root_word(app: &App, args: &mut MachineArgs) -> Option<PathBuf> {
     if let Some(initrd) = args.initrd.take() {
         if args.rootfs.is_some() {
             app.ui
@@ -423,7 +582,7 @@ fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
             args.rootfs = Some(initrd);
         }
     }
-    args.rootfs.take()
+    args.rootfs.clone()
 }
 
 /// The JSON output of a dry run.

@@ -51,7 +51,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         can_start(machine.state)
     })? {
         let done = chosen.and_then(|machine| {
-            let is_saved = machine.state == MachineState::Suspended && machine.pid.is_none();
+            let is_saved = machine.state == MachineState::Asleep
+                || machine.state == MachineState::Suspended && machine.pid.is_none();
             if is_saved && args.cold {
                 machines.stop(&machine.id, StopOptions::default())?;
             }
@@ -67,6 +68,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 | MachineState::Running
                 | MachineState::Paused
                 | MachineState::Suspended
+                | MachineState::Asleep
                 | MachineState::Exited
                 | MachineState::Errored => machines.start_unless(&machine.id, || {
                     interrupt.as_ref().is_some_and(Interrupt::is_cancelled)
@@ -104,7 +106,8 @@ fn can_start(state: MachineState) -> bool {
         | MachineState::Errored
         | MachineState::Failed
         | MachineState::Paused
-        | MachineState::Suspended => true,
+        | MachineState::Suspended
+        | MachineState::Asleep => true,
         MachineState::Running | MachineState::Restarting | MachineState::Unknown => false,
     }
 }

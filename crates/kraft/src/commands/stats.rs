@@ -249,6 +249,7 @@ fn runs(state: MachineState) -> bool {
         MachineState::Running | MachineState::Paused | MachineState::Suspended => true,
         MachineState::Created
         | MachineState::Restarting
+        | MachineState::Asleep
         | MachineState::Exited
         | MachineState::Errored
         | MachineState::Failed

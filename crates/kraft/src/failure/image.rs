@@ -12,7 +12,7 @@ use kraft_engine::interrupt::Interrupted;
 use kraft_engine::run_target::{self, KernelError};
 use kraft_engine::{
     arguments, boot, builtin, follow, kraftkit, listing, network, obtain, pack, package, pins,
-    repair, run, transfer, unpacked,
+    repair, run, transfer, unpacked, warm,
 };
 
 impl From<RuntimeError> for Failure {
@@ -347,6 +347,20 @@ impl From<run::Error> for Failure {
             Error::File(error) => error.into(),
             Error::NoRoot => Self::new(Kind::Usage, error)
                 .hint("use an image or a project with a root filesystem"),
+        }
+    }
+}
+
+impl From<warm::Error> for Failure {
+    fn from(error: warm::Error) -> Self {
+        use warm::Error;
+
+        match error {
+            Error::Volumes => Self::usage(error).hint("leave out `--warm`"),
+            Error::NoCheck => Self::usage(error).hint(
+                "publish a port with `--port`, or set a check with `--health-http` or `--health-tcp`",
+            ),
+            Error::File(error) => error.into(),
         }
     }
 }

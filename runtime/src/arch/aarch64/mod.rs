@@ -27,7 +27,7 @@ pub use paging::{
     Entry, KERNEL_ENTRIES, MAPPED_AT_BOOT, MOST_MEMORY, activate, flush, kernel_table, map_memory,
     synchronize_code, synchronize_tables,
 };
-pub use power::power_off;
+pub use power::{mark_program, power_off};
 pub use registers::Registers;
 pub use signal::{pop_signal_frame, push_signal_frame};
 

@@ -27,6 +27,9 @@ pub fn set_conduit(conduit: Conduit) {
     CONDUIT.set(conduit);
 }
 
+/// Marks the start of the program where QEMU's trace has the time of that: not on this processor.
+pub fn mark_program() {}
+
 /// Ends the machine; `status` is the exit status of the program (0 to 255).
 ///
 /// The machine has no device that takes a status, so that it becomes the last line on the

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::networks::Place;
 use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -513,4 +514,216 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
             .count(),
         0
     );
+}
+
+#[test]
+fn a_vmm_that_was_not_recorded_before_its_monitor_died_is_ended_and_the_machine_is_suspended() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &[]);
+    assert_eq!(ask(port).number, 1);
+    bench.ok(["suspend", "web"]);
+    let dir = dir(&bench, "web");
+    let record: Value =
+        serde_json::from_slice(&fs::read(dir.join("record.json")).unwrap()).unwrap();
+    let kept = bench.path().join("kept");
+    let copy = |from: &Path, to: &Path| {
+        fs::create_dir_all(to).unwrap();
+        for file in ["memory", "state", "saved.json"] {
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    };
+    copy(&dir.join("saved"), &kept);
+    // The command line of a VMM that restores the machine.
+    bench.ok(["resume", "web"]);
+    let machine = inspect(&bench, "web");
+    let line = fs::read(format!("/proc/{}/cmdline", machine["pid"])).unwrap();
+    let argv = String::from_utf8(line).unwrap();
+    let argv: Vec<&str> = argv.trim_end_matches('\0').split('\0').collect();
+    for pid in ["monitor_pid", "pid"] {
+        let pid = i32::try_from(machine[pid].as_i64().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        eventually("it ends", || {
+            !kraft_e2e::harness::is_running(Pid::from_raw(pid).unwrap())
+        });
+    }
+
+    // What is there when the monitor is killed after it has started the VMM, and before it has
+    // recorded it.
+    copy(&kept, &dir.join("saved"));
+    let mut lost = record;
+    let monitor = lost["run"]["monitor"].clone();
+    lost["starting"] = serde_json::json!({"monitor": monitor, "ports": []});
+    fs::write(dir.join("record.json"), lost.to_string()).unwrap();
+    fs::write(
+        dir.join("events.in"),
+        "{\"execute\":\"qmp_capabilities\"}\n",
+    )
+    .unwrap();
+    fs::write(dir.join("events.out"), "").unwrap();
+    let mut vmm = std::process::Command::new(argv[0])
+        .args(&argv[1..])
+        .current_dir(&dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the VMM is ready", || {
+        fs::read_to_string(dir.join("events.out")).is_ok_and(|text| text.contains("return"))
+    });
+    assert_eq!(bench.state("web"), "suspended");
+    vmm.wait().unwrap();
+    bench.ok(["resume", "web"]);
+    let port = host_port(&bench, "web");
+    assert_eq!(ask(port).number, 2);
+}
+
+#[test]
+fn a_warm_start_continues_from_when_an_earlier_machine_was_ready() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    // One that has booted has printed something.
+    let has_booted = |name: &str| bench.ok(["logs", name]).contains("listening");
+    let boots = |name: &str, more: &[&str]| {
+        let mut all = vec!["--warm"];
+        all.extend(more);
+        let port = start(&bench, &server, name, &all);
+        ask(port);
+        let booted = has_booted(name);
+        bench.ok(["rm", "--force", name]);
+        booted
+    };
+    let names = || -> Vec<String> {
+        let rows = bench.json(["snapshot", "ls", "-o", "json"]);
+        let names = rows.as_array().unwrap().iter();
+        names
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let port = start(&bench, &server, "first", &["--warm"]);
+    eventually("a snapshot is kept", || names().len() == 1);
+    assert!(names()[0].starts_with("warm-"), "{:?}", names());
+    assert!(ask(port).number > 1, "the check has asked as well");
+    bench.ok(["rm", "--force", "first"]);
+    // What they continue from does not change.
+    assert!(!boots("second", &[]));
+    assert!(!boots("third", &[]));
+    assert_eq!(names().len(), 1);
+
+    // Another memory is another machine.
+    assert!(boots("large", &["--memory", "65Mi"]));
+    assert!(boots("cold", &["--cold"]));
+    bench.ok(["snapshot", "prune"]);
+    assert_eq!(names().len(), 0);
+    start(&bench, &server, "first", &["--warm"]);
+    eventually("a snapshot is kept", || names().len() == 1);
+    bench.ok(["rm", "--force", "first"]);
+
+    // One that does not fit boots as well, and is replaced.
+    let saved = bench.runtime().join("snapshots").join(&names()[0]);
+    set(&saved, "/conditions/vmm", Value::from("QEMU 9.9.9"));
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let program = server.to_str().unwrap();
+    let args = [
+        "run", "--detach", "--warm", "--memory", "64Mi", "--name", "fourth", "--port", &published,
+    ];
+    let outcome = bench.kraft(args.iter().copied().chain([program])).success();
+    assert!(
+        outcome.stderr.contains("booting the machine"),
+        "{}",
+        outcome.stderr
+    );
+    ask(port);
+    assert!(has_booted("fourth"));
+    eventually("another snapshot is kept", || {
+        names().iter().any(|name| {
+            let inspected = bench.kraft(["snapshot", "inspect", name.as_str()]);
+            inspected.code == Some(0) && !inspected.stdout.contains("9.9.9")
+        })
+    });
+
+    let volumes = [
+        "run",
+        "--warm",
+        "--volume",
+        "data:/data",
+        "--port",
+        "80",
+        program,
+    ];
+    assert_eq!(bench.kraft(volumes).code, Some(2));
+    let unknown = bench.kraft(["run", "--warm", program]).exits(2);
+    assert!(
+        unknown.stderr.contains("neither a health check"),
+        "{}",
+        unknown.stderr
+    );
+
+    bench.ok(["snapshot", "create", "fourth", "mine"]);
+    let pruned = bench.ok(["snapshot", "prune"]);
+    assert!(
+        pruned.lines().all(|name| name.starts_with("warm-")),
+        "{pruned}"
+    );
+    assert_eq!(names(), ["mine"]);
+    let asks = bench.kraft(["snapshot", "prune", "--all"]).exits(2);
+    assert!(asks.stderr.contains("--force"), "{}", asks.stderr);
+    assert_eq!(
+        bench.ok(["snapshot", "prune", "--all", "--force"]),
+        "mine\n"
+    );
+}
+
+#[test]
+fn copies_in_a_network_have_addresses_of_their_own_and_answer_by_name() {
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    place.ok(["net", "create", "web"]);
+    place.ok([
+        "run",
+        "--detach",
+        "--network",
+        "web",
+        "--name",
+        "one",
+        "./server",
+        "one",
+    ]);
+    let answers = |names: &[&str]| {
+        let pairs: Vec<&str> = names.iter().flat_map(|name| [*name, "8080"]).collect();
+        let mut printed = String::new();
+        eventually("all answer", || {
+            printed = place.fetch("web", &pairs);
+            !printed.contains("refused")
+        });
+        let expected: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}: hello from one\n"))
+            .collect();
+        assert_eq!(printed, expected.concat());
+    };
+    answers(&["one"]);
+    assert_eq!(place.ok(["fork", "one", "--number", "2"]), "one-1\none-2\n");
+    answers(&["one", "one-1", "one-2"]);
+    let interfaces = ["one", "one-1", "one-2"].map(|name| {
+        let machine = place.json(["inspect", name])[0].clone();
+        let interface = machine["spec"]["networks"][0].clone();
+        (
+            interface["mac"].to_string(),
+            interface["address"].to_string(),
+        )
+    });
+    let macs: BTreeSet<_> = interfaces.iter().map(|(mac, _)| mac).collect();
+    let addresses: BTreeSet<_> = interfaces.iter().map(|(_, address)| address).collect();
+    assert_eq!((macs.len(), addresses.len()), (3, 3), "{interfaces:?}");
+    // One of them sleeps on disk meanwhile, and has the same address again.
+    place.ok(["suspend", "one-1"]);
+    answers(&["one", "one-2"]);
+    place.ok(["resume", "one-1"]);
+    answers(&["one-1"]);
+    place.ok(["rm", "--force", "one", "one-1", "one-2"]);
 }

@@ -211,6 +211,7 @@ mod tests {
             sandbox: false,
             small_board: false,
             saved: None,
+            profile: false,
         };
         let shown: Vec<String> = requests(&launch)
             .iter()

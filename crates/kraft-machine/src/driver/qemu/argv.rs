@@ -18,9 +18,9 @@ use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity::MIB;
 
-use super::microvm;
 use super::program::FAST_FIRMWARE;
 use super::saved::block;
+use super::{microvm, profile};
 use crate::driver::{Launch, Saved};
 use crate::id::Id;
 
@@ -41,6 +41,9 @@ pub(super) fn argv(
     line.flag("-no-reboot");
     // Paused until the handshake of the event log resumes it.
     line.flag("-S");
+    if launch.profile {
+        profile::options(|option, value| line.option(option, value));
+    }
     line.option("-display", "none");
     if launch.sandbox {
         line.option("-sandbox", SANDBOX);
@@ -407,6 +410,7 @@ mod tests {
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
             small_board: spec.boot == BootProtocol::Pvh,
             saved: None,
+            profile: false,
         };
         let words = argv(&launch, fast_firmware, None);
         let mut text = String::new();
@@ -615,6 +619,7 @@ mod tests {
             sandbox: false,
             small_board: true,
             saved: Some(&saved),
+            profile: false,
         };
         let words = argv(&launch, true, None);
         let words = words.into_iter().map(OsString::into_encoded_bytes);

@@ -63,6 +63,17 @@ pub(super) fn parse(line: &[u8], log: &mut EventLog) {
     }
 }
 
+/// Returns when the guest was resumed for the first time, from the beginning of an event log.
+pub(super) fn first_resume(log: &[u8]) -> Option<Timestamp> {
+    log.split(|&byte| byte == b'\n').find_map(|text| {
+        let line = serde_json::from_slice::<Line>(text.trim_ascii()).ok()?;
+        match event(line)? {
+            (at, VmmEvent::Change(StateChange::Resumed)) => Some(at),
+            _ => None,
+        }
+    })
+}
+
 /// Returns whether a line is the event of a crash kernel that took over, without parsing it.
 fn is_crash_loaded(line: &[u8]) -> bool {
     let mut words = line.split(|&byte| byte == b'"');

@@ -19,8 +19,8 @@ use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 
 use crate::driver::{
-    Action, Capabilities, Conditions, ControlError, Driver, Exited, Installed, Launch, Origin,
-    ProgramError, SavedError, Vmm,
+    Action, Capabilities, Conditions, ControlError, Driver, Exited, GuestTimes, Installed, Launch,
+    Origin, ProgramError, SavedError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -34,6 +34,7 @@ mod events;
 mod firmware;
 mod microvm;
 mod probe;
+mod profile;
 mod program;
 mod qmp;
 mod saved;
@@ -127,6 +128,10 @@ impl Driver for Qemu {
         control::query_state(vmm.dir, limit)
     }
 
+    fn has_accepted(&self, vmm: &Vmm<'_>, port: u16, limit: Duration) -> Option<bool> {
+        control::has_accepted(vmm.dir, port, limit)
+    }
+
     fn control(&self, vmm: &Vmm<'_>, action: Action, limit: Duration) -> Result<(), ControlError> {
         control::control(vmm.dir, action, limit).map_err(|error| ControlError::Vmm(error.into()))
     }
@@ -147,6 +152,10 @@ impl Driver for Qemu {
         argv::refused_small_board(log)
     }
 
+    fn boot_times(&self, dir: &MachineDir, arch: Arch) -> GuestTimes {
+        profile::boot_times(dir, arch)
+    }
+
     fn ending(&self, exited: &Exited<'_>) -> Option<Ending> {
         ending::ending(exited)
     }
@@ -159,6 +168,7 @@ impl Driver for Qemu {
 /// Writes the files that QEMU reads.
 fn prepare(dir: &MachineDir, spec: &MachineSpec, handshake: &[u8]) -> Result<(), fs::Error> {
     fs::remove_file(&dir.control())?;
+    fs::remove_file(&profile::trace(dir))?;
     fs::overwrite(&dir.events_input(), handshake)?;
     // Links, so that neither QEMU nor the guest gets a path with commas or blanks.
     fs::replace_link(&dir.kernel(), &spec.kernel)?;

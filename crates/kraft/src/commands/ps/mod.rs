@@ -104,7 +104,10 @@ fn print(app: &App, template: &Template, rows: &[Row]) -> Result<(), Failure> {
 
 /// A machine of unknown state may be running: it is always listed.
 fn wanted(args: &Args, row: &Row) -> bool {
-    let runs = matches!(row.moment, MachineState::Running | MachineState::Unknown);
+    let runs = matches!(
+        row.moment,
+        MachineState::Running | MachineState::Asleep | MachineState::Unknown
+    );
     // A VMM that is still starting is listed, too.
     let comes_up = row.moment == MachineState::Created && row.pid.is_some();
     let chosen = args.filter.iter().any(Filter::is_about_state);

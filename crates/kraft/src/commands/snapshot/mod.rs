@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod inspect;
 mod ls;
+mod prune;
 mod remove;
 
 use clap::Subcommand;
@@ -36,6 +37,7 @@ enum Command {
     Inspect(inspect::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
+    Prune(prune::Args),
     Export(export::Args),
     Import(import::Args),
 }
@@ -46,6 +48,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Command::Ls(args) => ls::exec(app, args),
         Command::Inspect(args) => inspect::exec(app, args),
         Command::Remove(args) => remove::exec(app, args),
+        Command::Prune(args) => prune::exec(app, args),
         Command::Export(args) => export::exec(app, args),
         Command::Import(args) => import::exec(app, args),
     }

@@ -1,16 +1,22 @@
 //! `kraft store gc`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
 use kraft_core::readable::decimal as size;
-use kraft_engine::{dockerfile, images, rootfs};
+use kraft_engine::{dockerfile, images, machines, rootfs, warm};
+
+/// How long a snapshot of a warm start is kept that is not used.
+const UNUSED: Duration = Duration::from_hours(24);
 
 /// Remove unused data
 ///
 /// Remove unreferenced blobs, downloads that were not resumed for a day, unpacked copies of removed
-/// images, files of killed builds, and cached steps of Dockerfiles that were not used for a day.
+/// images, files of killed builds and machines, and cached steps of Dockerfiles and snapshots of `kraft
+/// run --warm` that were not used for a day.
 /// Data that a running kraft uses is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,16 +54,19 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let swept = store.sweep(args.dry_run)?;
     let unpacked = kraft_oci::unpack::sweep(&*store, &images::unpacked_dir(app), args.dry_run)?;
+    let machines = machines::existing(app);
     if !args.dry_run {
         rootfs::remove_leftovers(app);
+        machines.remove_leftovers();
     }
+    let warm = warm::remove_unused(&machines, UNUSED, args.dry_run)?;
     let removed = Removed {
         blobs: swept
             .blobs
             .iter()
             .map(|(digest, _)| digest.to_string())
             .collect(),
-        bytes: swept.bytes() + unpacked + dockerfile::remove_unused(app, args.dry_run)?,
+        bytes: swept.bytes() + unpacked + warm + dockerfile::remove_unused(app, args.dry_run)?,
         dry_run: args.dry_run,
     };
     match args.output {

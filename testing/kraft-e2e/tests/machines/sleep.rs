@@ -1,0 +1,258 @@
+//! Machines that sleep while they are idle, and are woken by a connection.
+//!
+//! `KRAFT_SLEEPS=100` changes the number of cycles of the long test.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::networks::{Place, kill};
+use kraft_e2e::registry::free_port;
+use serde_json::Value;
+
+use crate::runtime::program;
+
+/// Answers each request with its number, and holds the connection as long as the client does.
+const SERVER: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) {
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    if (bind(server, (void *)&any, sizeof any) || listen(server, 64)) return 1;
+    printf("listening\n");
+    fflush(stdout);
+    for (int number = 1;; number++) {
+        char request[4096];
+        int client = accept(server, 0, 0);
+        if (read(client, request, sizeof request) < 0) return 2;
+        dprintf(client, "%d\n", number);
+        shutdown(client, SHUT_WR);
+        while (read(client, request, sizeof request) > 0);
+        close(client);
+    }
+}
+"#;
+
+fn bench() -> Option<(Bench, PathBuf)> {
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let server = program(&bench, "gcc", &["-static"], "server", SERVER)?;
+    Some((bench, server))
+}
+
+/// Asks once, on one connection: what is held is answered.
+fn ask(port: u16) -> u32 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    stream.write_all(b"?").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("the answer is {answer:?}"))
+}
+
+fn monitor(bench: &Bench, name: &str) -> i32 {
+    let machine = bench.json(["inspect", name])[0].clone();
+    i32::try_from(machine["monitor_pid"].as_i64().unwrap()).unwrap()
+}
+
+#[test]
+fn an_idle_machine_sleeps_and_each_first_request_is_answered() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let run = [
+        "run",
+        "--detach",
+        "--name",
+        "web",
+        "--port",
+        &published,
+        "--sleep-after",
+    ];
+    let server = server.to_str().unwrap();
+    bench.ok(run.iter().copied().chain(["300ms", server]));
+    // The monitor has looked whether it listens.
+    let first = 2;
+    for number in first..first + 3 {
+        bench.wait_for_state("web", "asleep");
+        let machine = bench.json(["inspect", "web"])[0].clone();
+        assert_eq!(machine["pid"], Value::Null);
+        assert_eq!(machine["ports"][0]["host_port"], port);
+        assert_eq!(ask(port), number);
+    }
+    let listed = bench.json(["ps", "-o", "json"]);
+    assert_eq!(listed[0]["name"], "web", "one that sleeps is listed");
+
+    // As long as a connection is open, it is awake.
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"?").unwrap();
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"5\n");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(bench.state("web"), "running");
+    drop(stream);
+
+    // Without its monitor, the next access keeps its ports open again.
+    bench.wait_for_state("web", "asleep");
+    kill(monitor(&bench, "web"));
+    eventually("another monitor", || {
+        bench.state("web") == "asleep" && {
+            bench.json(["inspect", "web"])[0]["monitor_pid"].is_number()
+                && TcpStream::connect(("127.0.0.1", port)).is_ok()
+        }
+    });
+    // Connections that were only opened count as well.
+    let number = ask(port);
+    assert!(number > 5, "{number}");
+
+    // The user suspends it: then nothing listens. And it is started, stopped and removed as any other.
+    bench.wait_for_state("web", "asleep");
+    bench.ok(["suspend", "web"]);
+    assert_eq!(bench.state("web"), "suspended");
+    eventually("the port is closed", || {
+        TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+    bench.ok(["resume", "web"]);
+    let next = ask(port);
+    assert!(next > number, "{next}");
+    bench.wait_for_state("web", "asleep");
+    bench.ok(["resume", "web"]);
+    assert_eq!(bench.state("web"), "running");
+    assert_eq!(ask(port), next + 1);
+    bench.wait_for_state("web", "asleep");
+    bench.ok(["stop", "web"]);
+    assert_eq!(bench.state("web"), "exited");
+    eventually("the port is closed", || {
+        TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+    bench.ok(["start", "--detach", "web"]);
+    bench.wait_for_state("web", "asleep");
+    bench.ok(["rm", "--force", "web"]);
+    eventually("the port is closed", || {
+        TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+}
+
+#[test]
+fn what_cannot_sleep_is_refused() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let server = server.to_str().unwrap();
+    for (more, reason) in [
+        (
+            &["--detach", "--sleep-after", "1ms", "--port", "80"][..],
+            "is too short",
+        ),
+        (
+            &["--detach", "--sleep-after", "1s"],
+            "needs published TCP ports",
+        ),
+        (
+            &[
+                "--detach",
+                "--sleep-after",
+                "1s",
+                "--port",
+                "80",
+                "--port",
+                "53:53/udp",
+            ],
+            "and no others",
+        ),
+        (
+            &[
+                "--detach",
+                "--sleep-after",
+                "1s",
+                "--port",
+                "80",
+                "--volume",
+                "data:/data",
+            ],
+            "volumes",
+        ),
+        (&["--sleep-after", "1s", "--port", "80"], "needs `--detach`"),
+    ] {
+        let args = ["run"].iter().chain(more).copied().chain([server]);
+        let outcome = bench.kraft(args).exits(2);
+        assert!(
+            outcome.stderr.contains(reason),
+            "{more:?}: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn a_machine_in_a_network_sleeps_as_well() {
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    place.ok(["net", "create", "web"]);
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let run = [
+        "run",
+        "--detach",
+        "--network",
+        "web",
+        "--name",
+        "one",
+        "--port",
+        &published,
+    ];
+    let server = ["--sleep-after", "300ms", "./server", "one"];
+    place.ok(run.iter().chain(&server).copied());
+    let state = || place.json(["inspect", "one"])[0]["state"].clone();
+    eventually("it answers", || kraft_e2e::networks::get(port).is_some());
+    for _ in 0..2 {
+        eventually("it sleeps", || state() == "asleep");
+        assert_eq!(kraft_e2e::networks::get(port).unwrap(), "hello from one\n");
+    }
+    place.ok(["rm", "--force", "one"]);
+}
+
+/// Prints the times from the request to its answer.
+#[test]
+#[ignore = "a thousand cycles take several minutes"]
+fn no_first_request_of_many_cycles_is_lost() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let cycles = std::env::var("KRAFT_SLEEPS").ok();
+    let cycles: u32 = cycles.and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let run = ["run", "--detach", "--name", "web", "--port", &published];
+    let server = ["--sleep-after", "100ms", server.to_str().unwrap()];
+    bench.ok(run.iter().chain(&server).copied());
+    let mut times = Vec::new();
+    // The monitor has looked whether it listens.
+    for number in 2..cycles + 2 {
+        bench.wait_for_state("web", "asleep");
+        let began = Instant::now();
+        assert_eq!(ask(port), number);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    println!(
+        "{cycles} cycles: first answer after {:.1} ms (median), {:.1} ms (99 %), {:.1} ms (longest)",
+        at(50),
+        at(99),
+        at(100)
+    );
+}
