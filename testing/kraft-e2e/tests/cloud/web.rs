@@ -98,7 +98,9 @@ fn a_machine_that_is_rolled_out_suspended_saved_and_restored_answers() {
     // The same project again changes nothing, another configuration replaces the instance.
     run("deploy -g front -M 256 -n one shop");
     assert_eq!(cloud.ok("GET /instances", &Value::Null).len(), 1);
-    run("deploy -g front -M 256 -n two -e A=b --rollout remove --rollout-qualifier all --rollout-wait 120s shop");
+    run(
+        "deploy -g front -M 256 -n two -e A=b --rollout remove --rollout-qualifier all --rollout-wait 120s shop",
+    );
     answers("the machine that replaced it");
     let left = cloud.ok("GET /instances", &Value::Null);
     assert_eq!(
