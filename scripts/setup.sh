@@ -34,6 +34,7 @@ demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU 
 demo | curl                  | curl                    | to fetch a page from a machine
 demo | xz-utils              | xz                      | to compress the kernels of the built-in runtime
 demo | docker-registry       | docker-registry         | a registry on this host, to push to and pull from
+test | libc6-dev-arm64-cross | /usr/aarch64-linux-gnu/include/stdio.h | to build programs for arm64 machines
 test | cpio                  | cpio                    | to list archives with another reader
 test | libarchive-tools      | bsdtar                  | to list archives with another reader
 test | zstd                  | zstd                    | to make compressed archives for the tests

@@ -155,7 +155,7 @@ impl Publisher {
         let mut state = self.shared.lock();
         let left = match state.connections {
             0 => limit.saturating_sub(state.idle_since.elapsed()),
-            _ => limit,
+            _ => return Err(limit.max(PAUSE)),
         };
         if !left.is_zero() {
             return Err(left);

@@ -342,16 +342,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
         "--size",
         "`kraft stats` shows the memory of machines, `kraft store du` the size of images",
     ),
-    (
-        "rm",
-        "--volumes",
-        "`kraft vol rm NAME` removes a volume, `kraft vol prune` those without a machine",
-    ),
-    (
-        "rm",
-        "-v",
-        "`kraft vol rm NAME` removes a volume, `kraft vol prune` those without a machine",
-    ),
     // The first kraft, and old texts about KraftKit
     ("run", "--elfloader", "use `--runtime IMAGE`"),
     ("run", "--bridge", "use `--network NAME`"),

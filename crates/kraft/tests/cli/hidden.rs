@@ -313,6 +313,11 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "`--qemu-sgabios-preamble` has no effect",
     ),
     (
+        "bench boot --initrd",
+        &["bench", "boot", "--initrd", "nope", "KERNEL"],
+        "`--initrd` is the old name of `--rootfs`",
+    ),
+    (
         "events --poll-granularity",
         &["events", "--poll-granularity", "1s", "nothing"],
         "`--poll-granularity` has no effect",

@@ -44,7 +44,7 @@ fn a_project_is_created_from_the_files_in_its_directory() {
     );
     assert!(bench.path().join("docker/.dockerignore").is_file());
     let nothing = bench.kraft(["init", "empty"]).exits(3);
-    assert!(nothing.stderr.contains("--type c"), "{nothing:?}");
+    assert!(nothing.stderr.contains("--template"), "{nothing:?}");
 }
 
 #[test]

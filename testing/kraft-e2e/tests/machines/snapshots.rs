@@ -448,19 +448,20 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
             (_, 0) => vec!["snapshot", "create", "web", "shot"],
             _ => vec!["suspend", "web"],
         };
-        let victim: &[&str] = match round % 4 {
-            0 => &["kraft", "web"],
-            _ => &["__monitor", &id],
-        };
+        let monitors = || pids(&["__monitor", &id]);
         let mut command = bench.command(&args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let before = pids(victim);
+        let before = monitors();
         let mut child = command.spawn().unwrap();
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let share = f64::from(u32::try_from(seed >> 33).unwrap()) / f64::from(u32::MAX >> 1);
         std::thread::sleep(whole.mul_f64(share));
+        let victims = match round % 4 {
+            0 => vec![child.id().cast_signed()],
+            _ => monitors(),
+        };
         // The monitor of a machine that runs already is spared: it has nothing to do with it.
-        for pid in pids(victim).into_iter().filter(|pid| !before.contains(pid)) {
+        for pid in victims.into_iter().filter(|pid| !before.contains(pid)) {
             let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
         }
         let _ = child.wait();
@@ -469,7 +470,7 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
         eventually("a state", || {
             state = bench.state("web");
             let settled = ["running", "suspended"].contains(&state.as_str());
-            settled && pids(&["__monitor", &id]).len() == usize::from(state == "running")
+            settled && monitors().len() == usize::from(state == "running")
         });
         state = bench.state("web");
         if state == "running" {
