@@ -108,6 +108,7 @@ fn check(config: &Config, found: &Found) {
         sandbox: true,
         small_board: true,
         saved: None,
+        profile: false,
     });
     let options: BTreeSet<&str> = OPTIONS.into_iter().chain(["-append"]).collect();
     // Every option but for the switches has one value.

@@ -293,7 +293,7 @@ struct Raw {
 impl Raw {
     /// Takes the command line of the machine `one`, and the files of a snapshot.
     ///
-    /// Its guest is not told of another card: it gets the one that it had.
+    /// Its guest keeps the card that it had: QEMU gets the same one.
     fn of(bench: &Bench, snapshot: &str, saved_card: &str) -> Self {
         let machine = bench.json(["inspect", "one"])[0].clone();
         let argv = command_line(bench);

@@ -71,7 +71,7 @@ pub(crate) const PROFILE: &str = "profile";
 /// Options of [`Machines::start_with`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StartOptions {
-    /// Whether the VMM records what [`Machines::boot_times`] returns, which costs some time.
+    /// Whether the VMM records what [`Driver::boot_times`](crate::driver::Driver::boot_times) returns, which costs some time.
     pub profile: bool,
 }
 
