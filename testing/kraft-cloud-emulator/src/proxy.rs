@@ -7,7 +7,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
@@ -85,7 +84,6 @@ pub(crate) fn listen() -> Option<(TcpListener, SocketAddr)> {
 }
 
 async fn serve(shared: Shared, published: Published, listener: TcpListener) {
-    static TURN: AtomicUsize = AtomicUsize::new(0);
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
@@ -93,8 +91,9 @@ async fn serve(shared: Shared, published: Published, listener: TcpListener) {
         .has("tls")
         .then(|| acceptor(&shared, &published))
         .flatten();
+    let mut turn = 0_usize;
     while let Ok((stream, _)) = listener.accept().await {
-        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        turn = turn.wrapping_add(1);
         let (shared, published, acceptor) = (shared.clone(), published.clone(), acceptor.clone());
         tokio::spawn(async move {
             // A client that disconnects, or requests an unknown name, does not affect the others.
