@@ -12,6 +12,7 @@ use clap::builder::{Styles, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+use crate::commands::nested::{self, Called};
 use crate::commands::{self, Command, kraftkit};
 use kraft_config::Flags;
 use kraft_config::keys::{self, Key, Kind};
@@ -24,7 +25,7 @@ use kraft_config::keys::{self, Key, Kind};
 #[command(name = "kraft", version, styles = STYLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Called<Command>>,
 }
 
 const STYLES: Styles = Styles::styled()
@@ -72,18 +73,18 @@ pub fn command() -> clap::Command {
 
 /// Parses the arguments of a command line; the first is the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
-    // It is needed once, and freeing its thousands of parts would take a seventh of a short command.
-    let mut tree = ManuallyDrop::new(commands::nested::on_demand(command));
     let args = probe_files::expand(terminal_flag::expand(args.into_iter().collect()));
-    let mut matches = tree
-        .try_get_matches_from_mut(&args)
+    // A tree is needed once, and freeing its thousands of parts would take a seventh of a short command.
+    let parse = |tree: clap::Command| ManuallyDrop::new(tree).try_get_matches_from_mut(&args);
+    let mut matches = parse(nested::called(&args, command))
+        .or_else(|_| parse(nested::on_demand(command)))
         .map_err(|error| known_words::answer(missing_subcommand_as_help(error), &args))?;
     let ignored = kraftkit::ignored(&matches);
     let flags = flags(&mut matches);
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     let cli = Cli::from_arg_matches_mut(&mut matches)?;
     Ok(Invocation {
-        command: cli.command,
+        command: cli.command.map(|called| called.0),
         name,
         flags,
         ignored,
@@ -221,6 +222,25 @@ mod tests {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(command_of(&args), command, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_is_parsed_with_the_commands_that_it_names_and_others_with_all() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let tree = nested::called(&words("kraft --config-dir run rm web"), command);
+        let names: Vec<_> = tree
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        assert_eq!(names, ["run", "remove"]);
+        // An alias of KraftKit is none of the names.
+        for (line, name) in [("kraft rm web", "remove"), ("kraft bld", "build")] {
+            assert_eq!(parse(words(line)).unwrap().name, name);
+        }
+        let unknown = parse(words("kraft rn web")).unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::InvalidSubcommand);
+        let similar = unknown.get(ContextKind::SuggestedSubcommand);
+        assert!(format!("{similar:?}").contains("\"rename\""), "{similar:?}");
     }
 
     #[test]

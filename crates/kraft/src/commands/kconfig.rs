@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::build::{FetchArgs, Which};
+use crate::commands::nested::Nested;
 use crate::commands::set;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
@@ -24,7 +25,7 @@ use kraft_engine::project::{self, TargetFilter};
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,7 +120,7 @@ struct SearchArgs {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Get(args) => get(app, args),
         Command::Set(args) => set::set(app, args),
         Command::Unset(args) => set::unset(app, args),

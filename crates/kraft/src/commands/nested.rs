@@ -1,9 +1,11 @@
-//! Commands below a command that are described only when one of them is called.
+//! Commands that are described only when they are called.
 //!
-//! Describing all commands is most of what a short command computes, so a command with many below it
-//! leaves them out until it is called itself.
+//! Describing all commands is most of what a short command computes. So a command with many below it
+//! leaves them out until it is called itself, and the tree for a command line has only those of the
+//! commands at its top whose names are in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 
@@ -11,6 +13,8 @@ use super::kraftkit;
 
 thread_local! {
     static ON_DEMAND: Cell<bool> = const { Cell::new(false) };
+    /// The arguments of the command line that a tree is made for.
+    static ARGUMENTS: RefCell<Option<Vec<OsString>>> = const { RefCell::new(None) };
 }
 
 /// Makes a command tree in which each [`Nested`] is described when its command is called.
@@ -19,6 +23,51 @@ pub(crate) fn on_demand(make: impl FnOnce() -> Command) -> Command {
     let tree = make();
     ON_DEMAND.set(false);
     tree
+}
+
+/// Makes a command tree as [`on_demand`] does, with the [`Called`] commands that are named in a command
+/// line. It parses the line as the whole tree does, or not at all: an error, and the help, need that one.
+pub(crate) fn called(args: &[OsString], make: impl FnOnce() -> Command) -> Command {
+    ARGUMENTS.set(Some(args.to_vec()));
+    let tree = on_demand(make);
+    ARGUMENTS.set(None);
+    tree
+}
+
+/// The commands at the top.
+#[derive(Debug)]
+pub(crate) struct Called<T>(pub(crate) T);
+
+impl<T: Subcommand> Subcommand for Called<T> {
+    fn augment_subcommands(command: Command) -> Command {
+        let Some(args) = ARGUMENTS.take() else {
+            return T::augment_subcommands(command);
+        };
+        let is_named = |it: &&Command| {
+            let mut names = std::iter::once(it.get_name()).chain(it.get_all_aliases());
+            names.any(|name| args.iter().any(|arg| arg == name))
+        };
+        let all = T::augment_subcommands(Command::default());
+        command.subcommands(all.get_subcommands().filter(is_named).cloned())
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        T::augment_subcommands_for_update(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        T::has_subcommand(name)
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Called<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 /// The commands below a command.

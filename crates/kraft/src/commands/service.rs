@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::stop::is_up;
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
@@ -19,7 +20,7 @@ use crate::ui::{Cell, Column, Format};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -103,7 +104,7 @@ struct StartArgs {}
 struct StopArgs {}
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Enable(args) => enable(app, args.scope.scope()),
         Command::Disable(args) => disable(app, args.scope.scope()),
         Command::Status(args) => status(app, args),

@@ -13,6 +13,7 @@ use kraft_engine::profile::{self, BootReport};
 use super::profile::{FileKind, lines};
 use super::values;
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::{Failure, Kind};
 
 /// Measure how long machines take to boot
@@ -25,7 +26,7 @@ Examples:
   kraft bench show before.json -o html > boot.html")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,7 +66,7 @@ enum Output {
 }
 
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
-    match args.command {
+    match args.command.0 {
         Command::Boot(args) => boot::exec(app, *args),
         Command::Show(args) => show::exec(app, &args),
     }

@@ -7,6 +7,7 @@ mod remove;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Add, remove or create libraries of a project
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -26,7 +27,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Create(args) => create::exec(app, args),
         Command::Add(args) => add::exec(app, args),
         Command::Remove(args) => remove::exec(app, args),

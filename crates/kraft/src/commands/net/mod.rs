@@ -11,6 +11,7 @@ use clap::Subcommand;
 use kraft_core::net::BRIDGE;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Manage networks of machines
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     driver: String,
 
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +64,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         ))
         .hint("leave out `--driver`: networks are bridges"));
     }
-    match &args.command {
+    match &args.command.0 {
         Command::Create(args) => create::exec(app, args),
         Command::Ls(args) => ls::exec(app, args),
         Command::Inspect(args) => inspect::exec(app, args),

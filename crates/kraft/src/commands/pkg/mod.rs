@@ -19,6 +19,7 @@ use clap::Subcommand;
 
 pub(crate) use self::source::add_source;
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Package unikernels, and manage packages
@@ -42,7 +43,7 @@ Examples:
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Nested<Command>>,
 
     #[command(flatten)]
     pack: pack::Args,
@@ -69,7 +70,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
-    match args.command {
+    match args.command.map(|nested| nested.0) {
         None => pack::exec(app, &args.pack),
         Some(Command::Ls(args)) => ls::exec(app, &args),
         Some(Command::Info(args)) => info::exec(app, &args),

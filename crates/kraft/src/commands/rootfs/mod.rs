@@ -7,13 +7,14 @@ pub(super) mod ls;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Build and read root filesystems
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -25,7 +26,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Build(args) => build::exec(app, args),
         Command::Cat(args) => cat::exec(app, args),
         Command::Ls(args) => ls::exec(app, args),

@@ -11,6 +11,7 @@ mod remove;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Manage snapshots of machines
@@ -26,7 +27,7 @@ Examples:
   kraft snapshot ls")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +44,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Create(args) => create::exec(app, args),
         Command::Ls(args) => ls::exec(app, args),
         Command::Inspect(args) => inspect::exec(app, args),

@@ -8,13 +8,14 @@ mod verify;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Manage the local image store
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +28,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Verify(args) => verify::exec(app, args),
         Command::Gc(args) => gc::exec(app, args),
         Command::Du(args) => du::exec(app, args),

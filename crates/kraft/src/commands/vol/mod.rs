@@ -10,6 +10,7 @@ use clap::Subcommand;
 use kraft_core::mount::DRIVER;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Manage volumes of machines
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     driver: String,
 
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +60,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         ))
         .hint("leave out `--driver`: volumes are directories, and no kernel of kraft has a file system for block devices"));
     }
-    match &args.command {
+    match &args.command.0 {
         Command::Create(args) => create::exec(app, args),
         Command::Ls(args) => ls::exec(app, args),
         Command::Inspect(args) => inspect::exec(app, args),

@@ -5,6 +5,7 @@ mod probe;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 
 /// Run experimental commands; their flags and output may change
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -21,7 +22,7 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    match &args.command {
+    match &args.command.0 {
         Command::Probe(args) => probe::exec(app, args),
     }
 }
