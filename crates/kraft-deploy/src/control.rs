@@ -91,6 +91,19 @@ fn send<T: DeserializeOwned>(
     Ok(answer.all()?)
 }
 
+/// Sends a request whose answer is one item to the control plane. Without one, a missing token does not
+/// matter.
+fn ask<T: DeserializeOwned + Default>(
+    ctx: &Context,
+    options: &CloudOptions,
+    token: Result<Token, Error>,
+    request: &Request<T>,
+) -> Result<T, Error> {
+    let url = url(ctx, options)?;
+    let found = send(ctx, &url, token?, request)?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
 /// Returns the token, also where the metro is not known yet.
 fn token(ctx: &Context, options: &CloudOptions) -> Result<Token, Error> {
     Ok(Account::resolve(ctx, options)?.token)
@@ -133,9 +146,7 @@ pub fn metros_or_known(ctx: &Context, options: &CloudOptions) -> Vec<Metro> {
 ///
 /// If the platform has no control plane, there is no token, or the request fails.
 pub fn whoami(ctx: &Context, options: &CloudOptions) -> Result<Organization, Error> {
-    let url = url(ctx, options)?;
-    let found = send(ctx, &url, token(ctx, options)?, &control::whoami())?;
-    Ok(found.into_iter().next().unwrap_or_default())
+    ask(ctx, options, token(ctx, options), &control::whoami())
 }
 
 /// Gets the account of a token that is not saved yet.
@@ -148,9 +159,7 @@ pub fn account_of(
     options: &CloudOptions,
     token: &Token,
 ) -> Result<Organization, Error> {
-    let url = url(ctx, options)?;
-    let found = send(ctx, &url, token.clone(), &control::whoami())?;
-    Ok(found.into_iter().next().unwrap_or_default())
+    ask(ctx, options, Ok(token.clone()), &control::whoami())
 }
 
 /// Begins a login, which the user confirms at the returned address.
@@ -159,9 +168,7 @@ pub fn account_of(
 ///
 /// If the platform has no control plane, or the request fails.
 pub fn sign_in(ctx: &Context, options: &CloudOptions, host: &str) -> Result<Signin, Error> {
-    let url = url(ctx, options)?;
-    let found = send(ctx, &url, no_account()?, &control::signin(host))?;
-    Ok(found.into_iter().next().unwrap_or_default())
+    ask(ctx, options, no_account(), &control::signin(host))
 }
 
 /// Waits until a login is confirmed, and returns the account with its token.
@@ -174,9 +181,7 @@ pub fn finish(
     options: &CloudOptions,
     signin: &Signin,
 ) -> Result<Organization, Error> {
-    let url = url(ctx, options)?;
-    let found = send(ctx, &url, no_account()?, &control::confirmed(signin))?;
-    Ok(found.into_iter().next().unwrap_or_default())
+    ask(ctx, options, no_account(), &control::confirmed(signin))
 }
 
 /// Returns a token that authenticates no account: a login begins without one.

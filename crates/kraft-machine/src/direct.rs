@@ -43,7 +43,7 @@ use crate::compact::Compactor;
 use crate::console::{self, ConsoleInput};
 use crate::driver::{Action, Card, ControlError, Driver, Drivers, Launch, Vmm};
 use crate::id::Id;
-use crate::launcher::Launcher;
+use crate::launcher::{Extras, Launcher};
 use crate::layout::{EVENTS, MachineDir};
 use crate::machines::{StartError, exit_status};
 use crate::monitor;
@@ -99,7 +99,10 @@ impl DirectMachine<'_> {
             let inherited = fcntl_setfd(&card.file, FdFlags::empty());
             inherited.map_err(|e| StartError::System(e.to_string()))?;
         }
-        let (mut sandbox, mut small_board) = (driver.can_be_sandboxed(&program), true);
+        let mut extras = Extras {
+            sandbox: driver.can_be_sandboxed(&program),
+            small_board: true,
+        };
         loop {
             let output = prepare(driver, &dir, spec)?;
             let launch = Launch {
@@ -110,8 +113,8 @@ impl DirectMachine<'_> {
                 ports: &[],
                 cards: &cards,
                 program: &program,
-                sandbox,
-                small_board,
+                sandbox: extras.sandbox,
+                small_board: extras.small_board,
                 saved: None,
                 profile: false,
             };
@@ -128,16 +131,7 @@ impl DirectMachine<'_> {
                         dir,
                     });
                 }
-                Err(StartError::Vmm { .. })
-                    if sandbox && driver.refused_sandbox(&dir.read_vmm_log()) =>
-                {
-                    sandbox = false;
-                }
-                Err(StartError::Vmm { .. })
-                    if small_board && driver.refused_small_board(&dir.read_vmm_log()) =>
-                {
-                    small_board = false;
-                }
+                Err(error) if extras.give_up(driver, &dir, &error) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -16,6 +16,38 @@ use crate::driver::{BootError, Driver, Launch, ProgramError, Vmm};
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
 
+/// What a VMM is asked for although not every version of it has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extras {
+    /// See [`Launch::sandbox`].
+    pub(crate) sandbox: bool,
+    /// See [`Launch::small_board`].
+    pub(crate) small_board: bool,
+}
+
+impl Extras {
+    /// Gives up the one that a VMM refused when it exited with this error; `false` if it was neither.
+    pub(crate) fn give_up(
+        &mut self,
+        driver: &dyn Driver,
+        dir: &MachineDir,
+        error: &StartError,
+    ) -> bool {
+        if !matches!(error, StartError::Vmm { .. }) {
+            return false;
+        }
+        let log = dir.read_vmm_log();
+        if self.sandbox && driver.refused_sandbox(&log) {
+            self.sandbox = false;
+        } else if self.small_board && driver.refused_small_board(&log) {
+            self.small_board = false;
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
 /// Starts the VMM of one machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launcher<'a> {

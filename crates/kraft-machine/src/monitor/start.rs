@@ -25,7 +25,7 @@ use crate::console::{self, Drain};
 use crate::driver::{Card, Driver, Launch, Vmm};
 use crate::health;
 use crate::id::Id;
-use crate::launcher::Launcher;
+use crate::launcher::{Extras, Launcher};
 use crate::layout::MachineDir;
 use crate::machines::{Machines, StartError, now};
 use crate::port::{self, PortError};
@@ -203,7 +203,11 @@ impl<'a> Start<'a> {
         let driver = drivers.get(spec.platform)?;
         let program = driver.program(spec.arch, drivers.configured(spec.platform));
         let ports = self.claim_ports(driver, &spec)?;
-        let (mut sandbox, mut small_board) = (driver.can_be_sandboxed(&program), true);
+        let mut extras = Extras {
+            sandbox: driver.can_be_sandboxed(&program),
+            // A restored guest has the board that it had.
+            small_board: source.is_none(),
+        };
         loop {
             let mut attached = self.attach(&spec, ports.of_network())?;
             if driver.capabilities().opens_cards {
@@ -219,8 +223,8 @@ impl<'a> Start<'a> {
                 ports: ports.of_vmm(),
                 cards: &cards,
                 program: &program,
-                sandbox,
-                small_board,
+                sandbox: extras.sandbox,
+                small_board: extras.small_board,
                 saved: source.as_ref().map(|source| &source.saved),
                 profile: self.profile,
             };
@@ -237,18 +241,7 @@ impl<'a> Start<'a> {
                         restored: source.is_some(),
                     });
                 }
-                Err(StartError::Vmm { .. })
-                    if sandbox && driver.refused_sandbox(&self.dir.read_vmm_log()) =>
-                {
-                    sandbox = false;
-                }
-                Err(StartError::Vmm { .. })
-                    if small_board
-                        && source.is_none()
-                        && driver.refused_small_board(&self.dir.read_vmm_log()) =>
-                {
-                    small_board = false;
-                }
+                Err(error) if extras.give_up(driver, self.dir, &error) => {}
                 Err(error) => return Err(restore::refused(error, source.as_ref())),
             }
         }

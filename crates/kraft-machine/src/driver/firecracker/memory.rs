@@ -43,7 +43,7 @@ struct Run<'a> {
     bytes: &'a [u8],
 }
 
-/// Calls `each` for all runs, which are no longer than a chunk.
+/// Calls `each` for every run of pages of a file. No run crosses a chunk.
 fn each_run(file: &File, mut each: impl FnMut(&Run<'_>) -> io::Result<()>) -> io::Result<()> {
     let size = file.metadata()?.len();
     let mut buffer = vec![0; CHUNK];
