@@ -67,7 +67,7 @@ test-run: guests runtime
 		output=$$(mktemp); \
 		(cd runtime && exec cargo test --locked --no-fail-fast) >"$$output" 2>&1 & \
 		kernel=$$!; \
-		trap 'kill "$$kernel" 2>/dev/null; rm -f "$$output"' EXIT; \
+		trap 'kill "$$kernel" 2>/dev/null || true; rm -f "$$output"' EXIT; \
 		cargo test --workspace --locked --no-fail-fast $(FEATURES) || failed=1; \
 		wait "$$kernel" || failed=1; \
 		cat "$$output"; \
