@@ -33,6 +33,7 @@ pub mod random;
 pub mod report;
 pub mod restored;
 pub mod signal;
+pub mod small;
 pub mod sync;
 pub mod syscall;
 pub mod sysv;

@@ -11,6 +11,7 @@ use core::cell::RefCell;
 use super::Description;
 use crate::abi::errno::{Errno, Result};
 use crate::mm::frames;
+use crate::small::SmallMap;
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
 
@@ -147,13 +148,13 @@ impl Key {
 struct Table {
     files: RefCell<BTreeMap<Key, Locks>>,
     /// Which process waits for a lock of which other one.
-    waiting: RefCell<BTreeMap<i32, i32>>,
+    waiting: RefCell<SmallMap<i32, i32>>,
     queue: WaitQueue,
 }
 
 static TABLE: Global<Table> = Global::new(Table {
     files: RefCell::new(BTreeMap::new()),
-    waiting: RefCell::new(BTreeMap::new()),
+    waiting: RefCell::new(SmallMap::new()),
     queue: WaitQueue::new(),
 });
 
@@ -196,7 +197,10 @@ pub fn wait_and_set(key: Key, lock: Lock) -> Result<()> {
             if waits_for(other, own) {
                 return Some(Err(Errno::DEADLK));
             }
-            TABLE.waiting.borrow_mut().insert(own, other);
+            let noted = TABLE.waiting.borrow_mut().insert(own, other);
+            if noted.is_err() {
+                return Some(Err(Errno::NOLCK));
+            }
         }
         None
     });

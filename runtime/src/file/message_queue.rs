@@ -12,6 +12,7 @@ use crate::abi::errno::{Errno, Result};
 use crate::fs::{Kind, Metadata};
 use crate::mm::frames;
 use crate::signal::{Info, Signal};
+use crate::small::SmallMap;
 use crate::sync::Global;
 use crate::task::{Credentials, Process, WaitQueue};
 
@@ -68,7 +69,7 @@ pub struct MessageQueue {
     metadata: Metadata,
 }
 
-type Names = BTreeMap<Box<[u8]>, Rc<MessageQueue>>;
+type Names = SmallMap<Box<[u8]>, Rc<MessageQueue>>;
 
 static NAMES: Global<RefCell<Names>> = Global::new(RefCell::new(Names::new()));
 
@@ -93,7 +94,7 @@ pub fn create(
     if names.len() >= MOST_QUEUES {
         return Err(Errno::NOSPC);
     }
-    let taken = names.values().map(|other| other.capacity.total());
+    let taken = names.iter().map(|(_, other)| other.capacity.total());
     let taken = taken.fold(capacity.total(), u64::saturating_add);
     if taken > limit {
         return Err(Errno::MFILE);
@@ -111,7 +112,9 @@ pub fn create(
             ..Metadata::anonymous(Kind::File, super::anonymous::next_number())
         },
     });
-    names.insert(name.into(), queue.clone());
+    names
+        .insert(name.into(), queue.clone())
+        .map_err(|_| Errno::NOSPC)?;
     Ok(queue)
 }
 

@@ -1,12 +1,12 @@
 //! Extended attributes: names with values beside the content of a node.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::abi::errno::{Errno, Result};
 use crate::mm::frames;
+use crate::small::SmallMap;
 
 /// The most bytes of a value (`XATTR_SIZE_MAX`).
 pub const LONGEST_VALUE: usize = 64 << 10;
@@ -26,7 +26,7 @@ pub enum Before {
 
 /// The attributes of one node.
 #[derive(Default)]
-pub struct Attributes(BTreeMap<Box<[u8]>, Rc<Vec<u8>>>);
+pub struct Attributes(SmallMap<Box<[u8]>, Rc<Vec<u8>>>);
 
 impl Attributes {
     /// The value of an attribute.
@@ -51,8 +51,8 @@ impl Attributes {
             return Err(Errno::NOSPC);
         }
         frames::check_spare_for_files().map_err(|_| Errno::NOSPC)?;
-        self.0.insert(name.into(), Rc::new(value));
-        Ok(())
+        let entered = self.0.insert(name.into(), Rc::new(value));
+        entered.map(|_| ()).map_err(|_| Errno::NOSPC)
     }
 
     /// Removes an attribute.
@@ -66,7 +66,7 @@ impl Attributes {
     /// The names, each with a zero byte at its end.
     pub fn names(&self) -> Vec<u8> {
         let mut names = Vec::new();
-        for name in self.0.keys() {
+        for (name, _) in self.0.iter() {
             names.extend_from_slice(name);
             names.push(0);
         }

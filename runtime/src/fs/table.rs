@@ -64,7 +64,7 @@ pub fn mount_all(lines: &[Vec<u8>]) {
         let result = parse(line).ok_or("it is not DEVICE:PATH:DRIVER:FLAGS:OPTIONS:MORE");
         if let Err(why) = result.and_then(|entry| mount(&entry)) {
             let line = String::from_utf8_lossy(line).into_owned();
-            crate::print!("kraft: cannot mount {line:?}: {why}\n");
+            crate::print!("kraft: cannot mount `{line}`: {why}\n");
             arch::power_off(FAILED);
         }
     }

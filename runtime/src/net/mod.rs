@@ -6,6 +6,7 @@ pub mod device;
 mod dhcp;
 mod interfaces;
 mod long;
+mod neighbors;
 mod netlink;
 mod packet;
 mod pieces;

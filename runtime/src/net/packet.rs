@@ -8,20 +8,21 @@ use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket, UdpPacket};
 
 use crate::abi::errno::Errno;
 
-/// The length of a frame of [`announcement`] in bytes.
-pub const ANNOUNCEMENT: usize = 42;
+/// The length of a frame of [`arp_request`] in bytes.
+pub const ARP_REQUEST: usize = 42;
 
-/// Returns a frame that announces to the network of a card which card has an address (RFC 5227,
-/// section 3): hosts that knew another one send to this one from now on.
-pub fn announcement(card: [u8; 6], address: Ipv4Addr) -> [u8; ANNOUNCEMENT] {
+/// Returns a frame that asks which card has an address. If that is the own one, it announces to the
+/// network of the card that it has it (RFC 5227, section 3): hosts that knew another one send to this
+/// one from now on.
+pub fn arp_request(card: [u8; 6], own: Ipv4Addr, address: Ipv4Addr) -> [u8; ARP_REQUEST] {
     /// Ethernet and IPv4, with addresses of 6 and 4 bytes; a request (RFC 826).
     const REQUEST: [u8; 10] = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
-    let mut frame = [0; ANNOUNCEMENT];
+    let mut frame = [0; ARP_REQUEST];
     frame[..6].fill(0xff);
     frame[6..12].copy_from_slice(&card);
     frame[12..22].copy_from_slice(&REQUEST);
     frame[22..28].copy_from_slice(&card);
-    frame[28..32].copy_from_slice(&address.octets());
+    frame[28..32].copy_from_slice(&own.octets());
     frame[38..].copy_from_slice(&address.octets());
     frame
 }
@@ -250,7 +251,7 @@ mod tests {
     fn an_announcement_is_read_as_a_request_for_its_own_address() {
         use smoltcp::wire::{ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol};
         let (card, address) = ([2, 0xb0, 0xb0, 0, 0, 5], Ipv4Addr::new(10, 0, 2, 15));
-        let frame = announcement(card, address);
+        let frame = arp_request(card, address, address);
         let frame = EthernetFrame::new_checked(&frame[..]).unwrap();
         assert!(frame.dst_addr().is_broadcast());
         assert_eq!(frame.ethertype(), EthernetProtocol::Arp);

@@ -195,8 +195,8 @@ impl Parts {
             self.bytes.resize(end, 0);
         }
         self.bytes.get_mut(start..end)?.copy_from_slice(piece);
-        self.ranges.push((start, end));
-        self.ranges.sort_unstable();
+        let place = self.ranges.partition_point(|&(other, _)| other < start);
+        self.ranges.insert(place, (start, end));
         self.ranges.dedup_by(|next, range| {
             let adjacent = range.1 == next.0;
             if adjacent {

@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::net::Ipv6Addr;
 
-use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv6Message, Icmpv6Packet, Icmpv6Repr,
-    IpAddress, IpCidr, IpProtocol, Ipv6Cidr, Ipv6Packet, Ipv6Repr, NdiscRepr,
+    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv6Message, Icmpv6Packet, IpAddress,
+    IpCidr, IpProtocol, Ipv6Cidr, Ipv6Packet, NdiscRepr,
 };
 
+use super::neighbors::{self, NEARBY};
 use super::settings::{self, Setting};
 use super::stack;
 use crate::arch;
@@ -41,9 +41,6 @@ const SHORTEST: u64 = 2 * 3600 * SECOND;
 const FOR_EVER: u32 = u32::MAX;
 
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-const ALL_ROUTERS_CARD: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 2]);
-/// Packets that passed a router have fewer hops left.
-const NEARBY: u8 = 255;
 
 /// A network in which addresses are free to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,35 +366,16 @@ fn apply(card: usize, change: &Change) {
 }
 
 /// The question whether there is a router, as a frame.
-fn question(card: EthernetAddress, source: Ipv6Addr) -> Vec<u8> {
-    let message = Icmpv6Repr::Ndisc(NdiscRepr::RouterSolicit {
-        lladdr: Some(card.into()),
-    });
-    let header = Ipv6Repr {
-        src_addr: source,
-        dst_addr: ALL_ROUTERS,
-        next_header: IpProtocol::Icmpv6,
-        payload_len: message.buffer_len(),
-        hop_limit: NEARBY,
+fn question(card: [u8; 6]) -> Vec<u8> {
+    let message = NdiscRepr::RouterSolicit {
+        lladdr: Some(EthernetAddress(card).into()),
     };
-    let length = EthernetFrame::<&[u8]>::buffer_len(header.buffer_len() + message.buffer_len());
-    let mut bytes = alloc::vec![0; length];
-    let mut frame = EthernetFrame::new_unchecked(&mut bytes);
-    frame.set_src_addr(card);
-    frame.set_dst_addr(ALL_ROUTERS_CARD);
-    frame.set_ethertype(EthernetProtocol::Ipv6);
-    let mut packet = Ipv6Packet::new_unchecked(frame.payload_mut());
-    header.emit(&mut packet);
-    let mut icmp = Icmpv6Packet::new_unchecked(packet.payload_mut());
-    let checksums = ChecksumCapabilities::default();
-    message.emit(&source, &ALL_ROUTERS, &mut icmp, &checksums);
-    bytes
+    neighbors::discovery(card, settings::link_local(card), ALL_ROUTERS, message)
 }
 
 fn ask(card: usize) {
     stack::with_network(card, |network| {
-        let address = network.card.address();
-        let frame = question(EthernetAddress(address), settings::link_local(address));
+        let frame = question(network.card.address());
         network.card.transmit(&frame);
         network.card.flush();
     });
@@ -405,6 +383,8 @@ fn ask(card: usize) {
 
 #[cfg(test)]
 mod tests {
+    use smoltcp::wire::Ipv6Repr;
+
     use super::*;
 
     const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
@@ -522,11 +502,11 @@ mod tests {
 
     #[test]
     fn the_question_is_a_packet_for_all_routers() {
-        let frame = question(EthernetAddress([2, 0, 0, 0, 0, 9]), ROUTER);
+        let frame = question([2, 0, 0, 0, 0, 9]);
         let packet = Ipv6Packet::new_checked(&frame[14..]).unwrap();
         let message = Icmpv6Packet::new_checked(packet.payload()).unwrap();
         assert_eq!(message.msg_type(), Icmpv6Message::RouterSolicit);
-        assert!(message.verify_checksum(&ROUTER, &ALL_ROUTERS));
+        assert!(message.verify_checksum(&packet.src_addr(), &ALL_ROUTERS));
         assert_eq!((frame.len(), packet.hop_limit()), (14 + 40 + 16, NEARBY));
     }
 }

@@ -39,21 +39,16 @@ fn parse_address(text: &str) -> Option<IpAddress> {
 
 /// Splits at colons that are not in brackets.
 fn fields(text: &str) -> Vec<&str> {
-    let mut fields = Vec::new();
-    let (mut start, mut depth) = (0, 0_usize);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'[' => depth += 1,
-            b']' => depth = depth.saturating_sub(1),
-            b':' if depth == 0 => {
-                fields.push(&text[start..at]);
-                start = at + 1;
-            }
+    let mut depth = 0_usize;
+    let separates = |at: char| {
+        match at {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-    }
-    fields.push(&text[start..]);
-    fields
+        at == ':' && depth == 0
+    };
+    text.split(separates).collect()
 }
 
 /// Reads an entry of the command line.
@@ -115,9 +110,9 @@ pub fn replace(card: usize, address: [u8; 6], entry: Option<&[u8]>) {
         network.card.set_address(address);
         let hardware = HardwareAddress::Ethernet(EthernetAddress(address));
         network.interface.set_hardware_addr(hardware);
-        network.interface.update_ip_addrs(|addresses| {
-            addresses.retain(|other| *other != old);
-        });
+        // The machine may have come to another network.
+        network.forget_neighbors();
+        network.change_addresses(|addresses| addresses.retain(|other| *other != old));
     });
     if old.is_none() {
         return;
@@ -137,7 +132,7 @@ fn announce(card: usize) {
         let hardware = network.card.address();
         for address in network.interface.ip_addrs() {
             if let IpAddress::Ipv4(address) = address.address() {
-                let frame = packet::announcement(hardware, address);
+                let frame = packet::arp_request(hardware, address, address);
                 network.card.send_frame(&frame);
             }
         }
@@ -217,12 +212,10 @@ pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
 /// Gives a card another address, and says so.
 pub fn add_address(card: usize, address: IpCidr) {
     stack::with_network(card, |network| {
-        network.interface.update_ip_addrs(|addresses| {
-            if !address.address().is_unicast() || addresses.contains(&address) {
-                return;
+        network.change_addresses(|addresses| {
+            if address.address().is_unicast() && !addresses.contains(&address) {
+                addresses.push(address);
             }
-            // The card keeps as many as there is room for.
-            let _ = addresses.push(address);
         });
     });
     if matches!(address, IpCidr::Ipv4(_)) {
@@ -233,9 +226,7 @@ pub fn add_address(card: usize, address: IpCidr) {
 /// Takes an address of a card away.
 pub fn remove_address(card: usize, address: IpCidr) {
     stack::with_network(card, |network| {
-        network
-            .interface
-            .update_ip_addrs(|addresses| addresses.retain(|other| *other != address));
+        network.change_addresses(|addresses| addresses.retain(|other| *other != address));
     });
 }
 
@@ -254,7 +245,7 @@ pub fn set_ipv6_gateway(card: usize, gateway: Option<Ipv6Addr>) {
 /// Takes the IPv4 addresses of a card and their gateway away.
 pub fn remove_ipv4(card: usize) {
     stack::with_network(card, |network| {
-        network.interface.update_ip_addrs(|addresses| {
+        network.change_addresses(|addresses| {
             addresses.retain(|address| matches!(address, IpCidr::Ipv6(_)));
         });
         network.interface.routes_mut().remove_default_ipv4_route();

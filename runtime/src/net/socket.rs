@@ -1,6 +1,5 @@
 //! What all sockets have in common.
 
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -12,6 +11,7 @@ use crate::abi::errno::{Errno, Result};
 use crate::file::io::{Input, Output};
 use crate::file::{Description, File, anonymous};
 use crate::signal::{Info, Signal};
+use crate::small::SmallMap;
 use crate::sync::Global;
 use crate::task;
 
@@ -159,7 +159,7 @@ pub struct Base {
     pub linger: Cell<Option<u32>>,
     /// What went wrong since someone asked.
     pub error: Cell<Option<Errno>>,
-    numbers: RefCell<BTreeMap<Name, i32>>,
+    numbers: RefCell<SmallMap<Name, i32>>,
 }
 
 impl Base {
@@ -223,7 +223,8 @@ impl Base {
             SEND_BUFFER | RECEIVE_BUFFER => value.clamp(1152, 212_992) * 2,
             _ => value,
         };
-        self.numbers.borrow_mut().insert(name, value);
+        let entered = self.numbers.borrow_mut().insert(name, value);
+        entered.map_err(|_| Errno::NOBUFS)?;
         Ok(())
     }
 

@@ -12,11 +12,12 @@ use core::cell::{Cell, RefCell};
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::AnySocket;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpEndpoint};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint};
 
 use super::check_memory;
 use super::device::{Card, Link};
 use super::dhcp::Lease;
+use super::neighbors::{self, Neighbors};
 use super::packet::{self, Packet};
 use super::pieces::Pieces;
 use super::router;
@@ -46,6 +47,54 @@ pub struct Network {
     pub interface: Interface,
     /// The driver.
     pub card: Card,
+    /// What it heard of other hosts of its network.
+    neighbors: Neighbors,
+}
+
+impl Network {
+    /// Changes the addresses of the card.
+    pub fn change_addresses(&mut self, change: impl FnOnce(&mut Vec<IpCidr>)) {
+        let mut addresses = self.interface.ip_addrs().to_vec();
+        change(&mut addresses);
+        self.set_addresses(&addresses);
+    }
+
+    fn set_addresses(&mut self, addresses: &[IpCidr]) {
+        let Network {
+            interface,
+            card,
+            neighbors,
+        } = self;
+        let at = arch::monotonic();
+        neighbors::change_addresses(interface, addresses, neighbors, at, |interface, frame| {
+            receive(interface, card, frame, &mut SocketSet::new(Vec::new()));
+        });
+    }
+
+    /// Forgets the other hosts of the network.
+    pub fn forget_neighbors(&mut self) {
+        self.neighbors.clear();
+    }
+
+    /// Asks for the hardware address of the host to which a packet for an address goes first,
+    /// unless it is known.
+    fn seek(&mut self, to: IpAddress) {
+        if let Some(hop) = neighbors::next_hop(&self.interface, to)
+            && self.neighbors.is_sought(hop, arch::monotonic())
+            && let Some(frame) = neighbors::question(self.card.address(), &self.interface, hop)
+        {
+            self.card.transmit(&frame);
+        }
+    }
+}
+
+/// Gives a packet to smoltcp with the socket that it is for.
+fn receive(interface: &mut Interface, card: &mut Card, bytes: &[u8], sockets: &mut SocketSet<'_>) {
+    let mut link = Link {
+        card,
+        packet: Some(bytes),
+    };
+    interface.poll_ingress_single(now(), &mut link, sockets);
 }
 
 struct Stack {
@@ -152,10 +201,11 @@ pub fn attach(mut card: Card) -> Option<usize> {
         packet: None,
     };
     let interface = Interface::new(config, &mut link, now());
-    STACK
-        .networks
-        .borrow_mut()
-        .push(Network { interface, card });
+    STACK.networks.borrow_mut().push(Network {
+        interface,
+        card,
+        neighbors: Neighbors::default(),
+    });
     Some(number)
 }
 
@@ -228,9 +278,16 @@ pub fn source_for(address: IpAddress) -> Option<IpAddress> {
         .filter(|source| !source.is_unspecified())
 }
 
+/// Asks for the hardware address of the host to which a card sends what is for an address,
+/// unless it is known: before anything is sent.
+pub fn seek(card: usize, to: IpAddress) {
+    with_network(card, |network| network.seek(to));
+}
+
 /// Enters a connection.
 pub fn add_connection(connection: Rc<Connection>) {
     let flow = connection.flow();
+    seek(connection.card(), flow.1.addr);
     STACK.connections.borrow_mut().insert(flow, connection);
 }
 
@@ -434,7 +491,9 @@ fn send_for(station: &Rc<dyn Station>) {
     let next = with_network(station.card(), |network| {
         let mut sockets = core.sockets.borrow_mut();
         let now = now();
-        let Network { interface, card } = network;
+        let Network {
+            interface, card, ..
+        } = network;
         for _ in 0..MOST_PACKETS {
             let mut link = Link { card, packet: None };
             if interface.poll_egress(now, &mut link, &mut sockets) == PollResult::None {
@@ -478,18 +537,12 @@ fn schedule(station: &Rc<dyn Station>, at: u64) {
 /// Gives a packet of a card to smoltcp with the socket that it is for.
 fn feed(card: usize, bytes: &[u8], core: Option<&Core>) {
     with_network(card, |network| {
-        let mut link = Link {
-            card: &mut network.card,
-            packet: Some(bytes),
-        };
-        let interface = &mut network.interface;
+        let Network {
+            interface, card, ..
+        } = network;
         match core {
-            Some(core) => {
-                interface.poll_ingress_single(now(), &mut link, &mut core.sockets.borrow_mut())
-            }
-            None => {
-                interface.poll_ingress_single(now(), &mut link, &mut SocketSet::new(Vec::new()))
-            }
+            Some(core) => receive(interface, card, bytes, &mut core.sockets.borrow_mut()),
+            None => receive(interface, card, bytes, &mut SocketSet::new(Vec::new())),
         }
     });
 }
@@ -540,6 +593,10 @@ fn deliver(card: usize, kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             None
         }
         Packet::Neighbor => {
+            with_network(card, |network| {
+                let now = arch::monotonic();
+                network.neighbors.hear(bytes, &network.interface, now);
+            });
             router::hear(card, bytes);
             feed(card, bytes, None);
             None

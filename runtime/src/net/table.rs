@@ -20,7 +20,7 @@ const LISTENING: u8 = 10;
 /// The open files of all programs that are sockets of a family and a kind, each once, with the
 /// user whose program has it.
 fn open(family: Family, kind: Option<Kind>) -> Vec<(Rc<Description>, u32)> {
-    let mut found: Vec<(Rc<Description>, u32)> = Vec::new();
+    let mut found: Vec<(u64, (Rc<Description>, u32))> = Vec::new();
     for process in task::all_processes() {
         let user = process.credentials.borrow().user();
         let files = process.file_table();
@@ -29,17 +29,17 @@ fn open(family: Family, kind: Option<Kind>) -> Vec<(Rc<Description>, u32)> {
                 continue;
             };
             let base = description.file.socket().map(Socket::base);
-            if base.is_some_and(|base| {
-                base.family == family && kind.is_none_or(|kind| base.kind == kind)
-            }) {
-                found.push((description, user));
+            let number = base
+                .filter(|base| base.family == family && kind.is_none_or(|kind| base.kind == kind));
+            let Some(number) = number.map(|base| base.number) else {
+                continue;
+            };
+            if let Err(place) = found.binary_search_by_key(&number, |one| one.0) {
+                found.insert(place, (number, (description, user)));
             }
         }
     }
-    let number = |of: &Description| of.file.socket().map(|socket| socket.base().number);
-    found.sort_by_key(|(description, _)| number(description));
-    found.dedup_by_key(|(description, _)| number(description));
-    found
+    found.into_iter().map(|(_, one)| one).collect()
 }
 
 fn put_end(text: &mut Text, family: Family, end: Option<IpEndpoint>) {

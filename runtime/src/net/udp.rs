@@ -251,6 +251,7 @@ impl UdpSocket {
         let is_ipv6 = matches!(to.addr, IpAddress::Ipv6(_));
         let length = input.left();
         let card = stack::card_of(source);
+        stack::seek(card, to.addr);
         let mut meta = PacketMeta::default();
         if length > MOST_BYTES[usize::from(is_ipv6)] {
             let discovery = if is_ipv6 {

@@ -1,11 +1,11 @@
 //! Semaphores (`semget`, `semop`, `semctl`).
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::{Identity, NO_WAIT, Object, READ, Registry, WRITE};
 use crate::abi::errno::{Errno, Result};
+use crate::small::SmallMap;
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
 
@@ -41,7 +41,7 @@ pub struct Set {
     identity: Identity,
     semaphores: RefCell<Vec<Semaphore>>,
     /// What the end of a process adds to a semaphore.
-    undo: RefCell<BTreeMap<(i32, u16), i32>>,
+    undo: RefCell<SmallMap<(i32, u16), i32>>,
     /// Which semaphores are waited for, and whether for the value 0.
     waiting: RefCell<Vec<(u16, bool)>>,
     operated: Cell<u64>,
@@ -178,10 +178,12 @@ pub fn operate(id: i32, steps: &[Step], deadline: Option<u64>) -> Result<()> {
     for step in undone() {
         let mut undo = set.undo.borrow_mut();
         let key = (process, step.index);
-        let left = undo.entry(key).or_default();
-        *left = (*left - i32::from(step.change)).clamp(-HIGHEST, HIGHEST);
-        if *left == 0 {
+        let left = undo.get(&key).copied().unwrap_or_default();
+        let left = (left - i32::from(step.change)).clamp(-HIGHEST, HIGHEST);
+        if left == 0 {
             undo.remove(&key);
+        } else {
+            undo.insert(key, left).map_err(|_| Errno::NOSPC)?;
         }
     }
     set.operated.set(super::now());
@@ -211,13 +213,10 @@ pub fn undo(process: i32) {
     for set in SETS.all() {
         let mine: Vec<(u16, i32)> = {
             let mut undo = set.undo.borrow_mut();
-            let keys: Vec<(i32, u16)> = undo
-                .range((process, 0)..=(process, u16::MAX))
-                .map(|(&key, _)| key)
-                .collect();
-            keys.into_iter()
-                .filter_map(|key| Some((key.1, undo.remove(&key)?)))
-                .collect()
+            let mine = undo.iter().filter(|(key, _)| key.0 == process);
+            let mine = mine.map(|(key, &change)| (key.1, change)).collect();
+            undo.retain(|key, _| key.0 != process);
+            mine
         };
         if mine.is_empty() {
             continue;

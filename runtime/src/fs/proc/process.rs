@@ -355,12 +355,11 @@ impl Node for ProcessNode {
                 }))
             }
             What::Entry(_, Entry::Tasks) => {
-                let mut ids: Vec<i32> = process
-                    .live_threads()
-                    .iter()
-                    .map(|thread| thread.id())
-                    .collect();
-                ids.sort_unstable();
+                let mut ids = Vec::new();
+                for thread in process.live_threads() {
+                    let place = ids.partition_point(|&other| other < thread.id());
+                    ids.insert(place, thread.id());
+                }
                 Ok(numbered(ids, (from, most), Kind::Directory, |id| {
                     let thread = Some(id);
                     Subject { thread, ..subject }.number(0, 0)
