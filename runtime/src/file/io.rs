@@ -219,11 +219,17 @@ impl<'a> Input<'a> {
         if self.left > most {
             return Err(Errno::MSGSIZE);
         }
+        self.take_first(self.left)
+    }
+
+    /// Takes `length` bytes.
+    ///
+    /// # Errors
+    /// `EFAULT`; `ENOBUFS` without memory.
+    pub fn take_first(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(self.left)
-            .map_err(|_| Errno::NOBUFS)?;
-        bytes.resize(self.left, 0);
+        bytes.try_reserve_exact(length).map_err(|_| Errno::NOBUFS)?;
+        bytes.resize(length, 0);
         let done = self.take(&mut bytes)?;
         if done < bytes.len() {
             return Err(Errno::FAULT);

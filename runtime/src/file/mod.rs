@@ -9,7 +9,7 @@ pub mod locks;
 pub mod message_queue;
 pub mod pidfd;
 pub mod pipe;
-mod regular;
+pub mod regular;
 pub mod signalfd;
 mod table;
 pub mod terminal;
@@ -330,6 +330,14 @@ impl Description {
     /// # Errors
     /// What the file says about the first part.
     pub fn write_all(&self, offset: u64, input: &mut Input<'_>) -> Result {
+        if let Some(most) = regular::check_room(&*self.file, offset, input.left())? {
+            let bytes = input.take_first(most)?;
+            return self.write_pieces(offset, &mut Input::kernel(&bytes));
+        }
+        self.write_pieces(offset, input)
+    }
+
+    fn write_pieces(&self, offset: u64, input: &mut Input<'_>) -> Result {
         let total = input.left();
         let result = self.wait_for(self.deadline(true), || {
             loop {

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::io::{Input, Output};
@@ -25,6 +26,8 @@ pub struct Pipe {
     capacity: Cell<usize>,
     readers: Cell<usize>,
     writers: Cell<usize>,
+    /// How often it was opened to read, and to write.
+    openings: Cell<[u64; 2]>,
     queue: WaitQueue,
     number: u64,
 }
@@ -52,18 +55,23 @@ impl Pipe {
             capacity: Cell::new(CAPACITY),
             readers: Cell::new(0),
             writers: Cell::new(0),
+            openings: Cell::new([0; 2]),
             queue: WaitQueue::new(),
             number: super::anonymous::next_number(),
         })
     }
 
     fn open(self: &Rc<Pipe>, end: End, node: Option<Rc<dyn Node>>) -> Rc<PipeEnd> {
+        let [mut to_read, mut to_write] = self.openings.get();
         if end != End::Write {
             self.readers.set(self.readers.get() + 1);
+            to_read += 1;
         }
         if end != End::Read {
             self.writers.set(self.writers.get() + 1);
+            to_write += 1;
         }
+        self.openings.set([to_read, to_write]);
         self.queue.wake();
         Rc::new(PipeEnd {
             pipe: self.clone(),
@@ -100,12 +108,15 @@ pub fn open_named(pipe: &Rc<Pipe>, node: Rc<dyn Node>, how: OpenHow) -> Result<R
     }
     let opened = pipe.open(end, Some(node));
     if !how.no_wait {
-        let other = if end == End::Write {
-            &pipe.readers
+        let (other, index) = if end == End::Write {
+            (&pipe.readers, 0)
         } else {
-            &pipe.writers
+            (&pipe.writers, 1)
         };
-        task::wait(&[&pipe.queue], None, || (other.get() > 0).then_some(()))?;
+        // The other side may have come and gone before this one runs again.
+        let before = pipe.openings.get()[index];
+        let came = || other.get() > 0 || pipe.openings.get()[index] != before;
+        task::wait(&[&pipe.queue], None, || came().then_some(()))?;
     }
     Ok(opened)
 }
@@ -243,6 +254,30 @@ impl File for PipeEnd {
 }
 
 impl PipeEnd {
+    /// Whether another end is one of the same pipe.
+    pub fn has_pipe_of(&self, other: &PipeEnd) -> bool {
+        Rc::ptr_eq(&self.pipe, &other.pipe)
+    }
+
+    /// What the pipe has, up to `length` bytes, which stay in it.
+    ///
+    /// # Errors
+    /// `EBADF` for an end to write, `EAGAIN` for a pipe in which something may come; `ENOMEM`.
+    pub fn peek(&self, length: usize) -> Result<Vec<u8>> {
+        if self.end == End::Write {
+            return Err(Errno::BADF);
+        }
+        let bytes = self.pipe.bytes.borrow();
+        if bytes.is_empty() && length > 0 && self.pipe.writers.get() > 0 {
+            return Err(Errno::AGAIN);
+        }
+        let mut first = Vec::new();
+        let length = length.min(bytes.len());
+        first.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
+        first.extend(bytes.range(..length));
+        Ok(first)
+    }
+
     /// Bytes that the pipe holds at most.
     pub fn capacity(&self) -> usize {
         self.pipe.capacity.get()

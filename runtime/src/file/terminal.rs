@@ -126,6 +126,8 @@ pub struct Terminal {
     locked: Cell<bool>,
     master_open: Cell<bool>,
     slaves: Cell<usize>,
+    /// Whether a program has ever opened it.
+    was_opened: Cell<bool>,
     /// User, group and permissions of its node.
     owner: Cell<(u32, u32, u32)>,
 }
@@ -304,8 +306,14 @@ impl Terminal {
             locked: Cell::new(false),
             master_open: Cell::new(false),
             slaves: Cell::new(0),
+            was_opened: Cell::new(false),
             owner: Cell::new((0, 0, 0o620)),
         })
+    }
+
+    /// Whether the last program has closed it.
+    fn is_left(&self) -> bool {
+        self.slaves.get() == 0 && self.was_opened.get()
     }
 
     /// The number of the device.
@@ -683,6 +691,7 @@ impl Slave {
     /// Opens the side for programs.
     pub fn open(terminal: Rc<Terminal>) -> Rc<dyn File> {
         terminal.slaves.set(terminal.slaves.get() + 1);
+        terminal.was_opened.set(true);
         Rc::new(Slave(terminal))
     }
 
@@ -782,7 +791,7 @@ impl File for Master {
         };
         let mut output = output.borrow_mut();
         if output.is_empty() {
-            return if self.0.slaves.get() == 0 {
+            return if self.0.is_left() {
                 Err(Errno::IO)
             } else {
                 Err(Errno::AGAIN)
@@ -812,7 +821,7 @@ impl File for Master {
         {
             events |= Events::IN;
         }
-        if self.0.slaves.get() == 0 && !self.0.locked.get() {
+        if self.0.is_left() {
             events |= Events::HANG_UP;
         }
         events

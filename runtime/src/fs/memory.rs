@@ -310,6 +310,36 @@ impl FileContent {
         Ok(frame)
     }
 
+    /// Blocks of 512 bytes that its data takes.
+    fn blocks(&self) -> u64 {
+        let pages = (self.pages.len() * PAGE).div_ceil(512);
+        let archived = self.archived.len().div_ceil(512);
+        self.length.div_ceil(512).min((archived + pages) as u64)
+    }
+
+    /// See [`Node::next`].
+    fn next(&self, offset: u64, hole: bool) -> Option<u64> {
+        let end = self.archived.len() as u64;
+        let mut at = offset;
+        if !hole {
+            if at >= end {
+                let page = *self.pages.range(at / PAGE as u64..).next()?.0;
+                at = at.max(page * PAGE as u64);
+            }
+        } else {
+            if at < end {
+                at = end.next_multiple_of(PAGE as u64);
+            }
+            for &page in self.pages.range(at / PAGE as u64..).map(|(page, _)| page) {
+                if page > at / PAGE as u64 {
+                    break;
+                }
+                at = (page + 1) * PAGE as u64;
+            }
+        }
+        (at < self.length).then_some(at)
+    }
+
     fn read(&self, offset: u64, out: &mut Output<'_>) -> Result {
         let mut at = offset;
         let end = self.length.min(offset.saturating_add(out.room() as u64));
@@ -411,11 +441,15 @@ impl Node for MemoryNode {
         (self.tree.device, self.number)
     }
 
+    fn next(&self, offset: u64, hole: bool) -> Option<u64> {
+        self.file().ok()?.borrow().next(offset, hole)
+    }
+
     fn metadata(&self) -> Metadata {
         let (size, blocks) = match &self.content {
             Content::File(content) => {
                 let content = content.borrow();
-                (content.length, content.length.div_ceil(512))
+                (content.length, content.blocks())
             }
             Content::Directory(content) => (content.borrow().by_name.len() as u64 * 20 + 40, 0),
             Content::Link(target) => (target.len() as u64, 0),

@@ -201,6 +201,12 @@ pub trait Node: Any {
         (metadata.device, metadata.number)
     }
 
+    /// The next byte at or after an offset below the size that is data, or that is in a hole; none if
+    /// there is none before the end.
+    fn next(&self, offset: u64, hole: bool) -> Option<u64> {
+        (!hole).then_some(offset)
+    }
+
     /// Changes what is known of it.
     ///
     /// # Errors

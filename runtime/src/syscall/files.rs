@@ -10,6 +10,7 @@ use crate::file::inotify::{self, Changes};
 use crate::file::io::{Input, Output};
 use crate::file::locks::{self, Lock, Owner};
 use crate::file::pipe::{self, PipeEnd};
+use crate::file::regular::check_size;
 use crate::file::terminal;
 use crate::file::{Description, File, FileTable, Flags, MOST_BYTES, NodeFile};
 use crate::fs::memory::{self, MemoryNode, Seals};
@@ -157,14 +158,16 @@ pub fn seek(fd: i32, offset: i64, whence: usize) -> Result {
         return Err(Errno::SPIPE);
     }
     let size = || description.file.metadata().size as i64;
+    let next = |hole| match (u64::try_from(offset), description.file.node()) {
+        (Ok(at), Some(node)) if offset < size() => Ok(node.next(at, hole).map(|at| at as i64)),
+        _ => Err(Errno::NXIO),
+    };
     let target = match whence {
         0 => Some(offset),
         1 => (description.offset.get() as i64).checked_add(offset),
         2 => size().checked_add(offset),
-        // Everything is data up to the end, where the only hole is.
-        3 | 4 if offset < 0 || offset >= size() => return Err(Errno::NXIO),
-        3 => Some(offset),
-        4 => Some(size()),
+        3 => Some(next(false)?.ok_or(Errno::NXIO)?),
+        4 => Some(next(true)?.unwrap_or(size())),
         _ => None,
     };
     let target = target.filter(|&target| target >= 0).ok_or(Errno::INVAL)?;
@@ -520,6 +523,7 @@ pub fn truncate(fd: i32, length: i64) -> Result {
     let description = get_open(fd)?;
     let size = u64::try_from(length).map_err(|_| Errno::INVAL)?;
     let node = writable_node(&description)?;
+    check_size(size)?;
     node.change(&Change {
         size: Some(size),
         ..Change::default()
@@ -741,6 +745,20 @@ pub fn splice(
         return Err(Errno::INVAL);
     }
     transfer_at(&from, from_at, &to, to_at, length.min(64 << 10))
+}
+
+/// Copies what a pipe has into another one (`tee`).
+pub fn copy_pipe(from: i32, to: i32, length: usize) -> Result {
+    let (from, to) = (get_open(from)?, get_open(to)?);
+    let (Some(source), Some(end)) = (pipe::end(&*from.file), pipe::end(&*to.file)) else {
+        return Err(Errno::INVAL);
+    };
+    if source.has_pipe_of(end) {
+        return Err(Errno::INVAL);
+    }
+    let length = length.min(64 << 10);
+    let bytes = from.wait_for(None, || source.peek(length))?;
+    to.write(&mut Input::kernel(&bytes))
 }
 
 pub fn change_permissions(fd: i32, mode: usize) -> Result {

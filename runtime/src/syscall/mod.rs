@@ -205,7 +205,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::CopyFileRange => files::copy_range(fd, a[1], descriptor(a[2]), a[3], a[4]),
         Call::Splice => files::splice(fd, a[1], descriptor(a[2]), a[3], a[4], a[5]),
         Call::Vmsplice => files::splice_memory(fd, a[1], a[2]),
-        Call::Tee => Err(Errno::INVAL),
+        Call::Tee => files::copy_pipe(fd, descriptor(a[1]), a[2]),
         Call::Fchmod => files::change_permissions(fd, a[1]),
         Call::Fchown => files::change_owner(fd, a[1] as u32, a[2] as u32),
         Call::Fadvise64 | Call::Readahead => files::exists(fd),

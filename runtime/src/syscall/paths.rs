@@ -7,6 +7,7 @@ use super::files;
 use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
 use crate::file::inotify::{self, Changes, WatchFile};
+use crate::file::regular::check_size;
 use crate::file::{Description, File, Flags, NodeFile};
 use crate::fs::{
     Change, Follow, Kind, LONGEST_PATH, Metadata, NewNode, Node, OpenHow, Place, Walk,
@@ -824,6 +825,7 @@ pub fn truncate(path_at: usize, length: i64) -> Result {
         return Err(Errno::ACCES);
     }
     check_mount(&place.node)?;
+    check_size(size)?;
     place.node.change(&Change {
         size: Some(size),
         ..Change::default()
@@ -873,6 +875,9 @@ pub fn current_directory(address: usize, length: usize) -> Result {
     let paths = task::current_process().paths();
     let mut path = paths.directory.path_from(&paths.root);
     path.push(0);
+    if path.len() > LONGEST_PATH {
+        return Err(Errno::NAMETOOLONG);
+    }
     if path.len() > length {
         return Err(Errno::RANGE);
     }

@@ -444,8 +444,11 @@ pub fn control([option, value, second, _, _, _]: [usize; 6]) -> Result {
             Ok(0)
         }
         37 => user::write(value, &u32::from(process.is_reaper.get())).map(|()| 0),
-        38 => Ok(0),
-        39 => Ok(0),
+        38 if value == 1 => {
+            process.credentials.borrow_mut().is_bound = true;
+            Ok(0)
+        }
+        39 => Ok(usize::from(process.credentials.borrow().is_bound)),
         // Names of mappings, for debugging only.
         0x53_56_4d_41 => {
             let _ = second;

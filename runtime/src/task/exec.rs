@@ -238,6 +238,9 @@ pub fn execute(mut request: Request) -> Result<Registers> {
 fn with_set_id(mut credentials: Credentials, place: &Place) -> Credentials {
     let metadata = place.node.metadata();
     (credentials.keeps, credentials.kept) = (false, 0);
+    if credentials.is_bound {
+        return credentials;
+    }
     if metadata.permissions & 0o4000 != 0 {
         credentials.users[1] = metadata.user;
     }

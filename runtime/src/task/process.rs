@@ -54,6 +54,8 @@ pub struct Credentials {
     pub keeps: bool,
     /// The capabilities that stayed; root has all.
     pub kept: u64,
+    /// Whether the set-id bits of programs do not count (`PR_SET_NO_NEW_PRIVS`).
+    pub is_bound: bool,
 }
 
 impl Credentials {
@@ -107,6 +109,8 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// Which limit is that of the size of files.
+    pub const FILE_SIZE: usize = 1;
     /// Which limit counts file descriptors.
     pub const FILES: usize = 7;
     /// The highest limit of file descriptors (`fs.nr_open`).

@@ -7,13 +7,22 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
+
+static volatile int signals;
+
+static void count(int signal) {
+    (void)signal;
+    signals++;
+}
 
 static long long now(clockid_t clock) {
     struct timespec time;
@@ -150,6 +159,49 @@ int main(void) {
                memcmp(buffer, "value", 5) == 0, "its value");
     ok(setxattr("x", "system.posix_acl_access", "", 0, 0) == -1 && errno == EOPNOTSUPP &&
                lsetxattr("s", "user.a", "", 0, 0) == -1 && errno == EPERM, "some there cannot be");
+    int sparse = open("sparse", O_CREAT | O_RDWR, 0600);
+    ok(pwrite(sparse, "x", 1, 5 << 20) == 1 && ftruncate(sparse, 8 << 20) == 0 && fstat(sparse, &status) == 0 &&
+               status.st_blocks > 0 && status.st_blocks < 100, "a hole takes no space");
+    ok(lseek(sparse, 0, SEEK_DATA) == 5 << 20 && lseek(sparse, 5 << 20, SEEK_HOLE) == (5 << 20) + 4096 &&
+               lseek(sparse, 6 << 20, SEEK_DATA) == -1 && errno == ENXIO, "holes are found");
+    int copied[2];
+    pipe2(copied, O_NONBLOCK);
+    pipe2(ends, O_NONBLOCK);
+    ok(tee(ends[0], copied[1], 9, 0) == -1 && errno == EAGAIN && tee(ends[0], ends[1], 9, 0) == -1 && errno == EINVAL,
+       "nothing to copy");
+    ok(write(ends[1], "both", 4) == 4 && tee(ends[0], copied[1], 9, 0) == 4 && read(ends[0], buffer, 9) == 4 &&
+               read(copied[0], buffer + 4, 9) == 4 && memcmp(buffer, "bothboth", 8) == 0, "tee");
+    mkfifo("named", 0600);
+    int met = 0;
+    for (int round = 0; round < 200; round++) {
+        int writer = fork();
+        if (writer == 0) {
+            close(open("named", O_WRONLY));
+            _exit(0);
+        }
+        alarm(60);
+        int reader = open("named", O_RDONLY);
+        met += reader >= 0 && read(reader, buffer, 1) == 0;
+        close(reader);
+        waitpid(writer, NULL, 0);
+    }
+    alarm(0);
+    ok(met == 200, "both sides of a named pipe meet, however short");
+    int master = posix_openpt(O_RDWR | O_NONBLOCK | O_NOCTTY);
+    ok(unlockpt(master) == 0 && read(master, buffer, 1) == -1 && errno == EAGAIN, "no one has opened a terminal yet");
+    close(open(ptsname(master), O_RDWR | O_NOCTTY));
+    ok(read(master, buffer, 1) == -1 && errno == EIO, "everyone has closed it");
+    for (listed = 0; listed < 300 && mkdir("a-deep-directory", 0700) == 0 && chdir("a-deep-directory") == 0;)
+        listed++;
+    char path[8192];
+    ok(listed == 300 && syscall(SYS_getcwd, path, sizeof path) == -1 && errno == ENAMETOOLONG, "a path may be too long");
+    chdir("/tmp/t");
+    struct rlimit limit = {1000, 2000};
+    signal(SIGXFSZ, count);
+    ok(setrlimit(RLIMIT_FSIZE, &limit) == 0 && write(file, buffer, 0) == 0 && pwrite(sparse, path, 8, 996) == 4 &&
+               signals == 0, "a file has a longest size");
+    ok(pwrite(sparse, path, 8, 1000) == -1 && errno == EFBIG && signals == 1 && ftruncate(sparse, 1001) == -1 &&
+               errno == EFBIG && signals == 2, "it gets no longer");
     setuid(1000);
     ok(listxattr("x", buffer, sizeof buffer) == 7 && strcmp(buffer, "user.a") == 0 &&
                getxattr("x", "trusted.t", NULL, 0) == -1 && errno == ENODATA, "some only root sees");

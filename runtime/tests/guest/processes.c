@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -17,6 +18,8 @@ extern char **environ;
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc == 2)
+        return geteuid() == 0 ? 1 : prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 2 : 3;
     if (argc > 1) {
         /* The program that the first one runs. */
         char byte;
@@ -143,6 +146,18 @@ int main(int argc, char **argv) {
     }
     waitpid(child, &status, 0);
     ok(WEXITSTATUS(status) == 0, "a program that cannot be run changes no user");
+    for (int bound = 0; bound < 2; bound++) {
+        child = fork();
+        if (child == 0) {
+            setuid(1000);
+            if (bound)
+                prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            execl(argv[0], argv[0], "user", NULL);
+            _exit(99);
+        }
+        waitpid(child, &status, 0);
+        ok(WEXITSTATUS(status) == (bound ? 2 : 1), bound ? "unless it gave up all others" : "one that runs does");
+    }
 
     /* A child sends a message to its parent, which waits for it. */
     struct mq_attr size = {.mq_maxmsg = 2, .mq_msgsize = 8};

@@ -914,7 +914,9 @@ fn status(subject: Subject, text: &mut Text) -> Result<()> {
     ] {
         put!(text, "{name}:\t{set:016x}\n");
     }
-    text.put(b"NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n");
+    let is_bound = u8::from(process.credentials.borrow().is_bound);
+    put!(text, "NoNewPrivs:\t{is_bound}\n");
+    text.put(b"Seccomp:\t0\nSeccomp_filters:\t0\n");
     text.put(b"Cpus_allowed:\t1\nCpus_allowed_list:\t0\n");
     text.put(b"Mems_allowed:\t1\nMems_allowed_list:\t0\n");
     text.put(b"voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
