@@ -140,6 +140,14 @@ fn colour(name: &str) -> &'static str {
     }
 }
 
+/// Returns the colour of the text on a part.
+fn text_colour(name: &str) -> &'static str {
+    match colour(name) {
+        "#0072b2" => "#ffffff",
+        _ => "#000000",
+    }
+}
+
 /// Draws a square and a name for each part.
 fn legend(out: &mut String, bars: &[(&str, &BootProfile)]) {
     let mut names: Vec<&str> = Vec::new();
@@ -159,7 +167,7 @@ fn legend(out: &mut String, bars: &[(&str, &BootProfile)]) {
             escaped(name)
         );
         let length = u32::try_from(name.len()).unwrap_or(WIDTH).min(WIDTH);
-        x = WIDTH.min(x + 44 + 8 * length);
+        x = WIDTH.min(x + 44 + 7 * length);
     }
 }
 
@@ -221,8 +229,9 @@ fn bar(out: &mut String, y: u32, label: &str, run: &BootProfile, longest: u64) {
         if width > 60 {
             let _ = write!(
                 out,
-                "<text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\">{time}</text>",
-                x + width / 2
+                "<text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\" fill=\"{}\">{time}</text>",
+                x + width / 2,
+                text_colour(&part.name)
             );
         }
         out.push('\n');

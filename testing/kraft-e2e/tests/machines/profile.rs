@@ -171,7 +171,13 @@ fn boots_are_compared_and_may_not_exceed_a_budget() {
 }
 
 /// The programs that draw a page without a screen.
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+const BROWSERS: [&str; 5] = [
+    "chromium",
+    "chromium-headless-shell",
+    "chromium-browser",
+    "google-chrome",
+    "chrome",
+];
 
 #[test]
 fn a_browser_draws_the_parts_as_long_as_they_are() {
