@@ -46,6 +46,9 @@ const MAX_FILE: u64 = 1 << 30;
 /// The name of the description.
 pub(crate) const MANIFEST: &str = "saved.json";
 
+/// The field of the description with its own sum.
+const SUM: &str = "crc32";
+
 /// The name of the copy of the kernel.
 pub(crate) const KERNEL: &str = "kernel";
 
@@ -75,6 +78,9 @@ pub struct SavedMachine {
     pub state: Sum,
     /// The memory.
     pub memory: MemorySum,
+    /// Whether the description was changed since it was written.
+    #[serde(skip)]
+    is_changed: bool,
 }
 
 /// The size and the digest of a file.
@@ -163,6 +169,7 @@ impl SavedMachine {
             kernel: Sum::of(&bytes),
             state: Sum::of(&fs::read_file(&state, MAX_FILE)?),
             memory: memory_sum(&memory)?,
+            is_changed: false,
         };
         for path in [state, memory] {
             let sync = fs::open_file(&path)?.sync_all();
@@ -197,7 +204,12 @@ impl SavedMachine {
 
     fn store(&self, dir: &Path) -> Result<(), fs::Error> {
         // INVARIANT: no map has keys that are not strings, and no number is a float.
-        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let sum = sum_of_description(&value);
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert(SUM.to_owned(), sum.into());
+        }
+        let mut json = serde_json::to_vec_pretty(&value).unwrap_or_default();
         json.push(b'\n');
         write(&dir.join(MANIFEST), &json)
     }
@@ -207,12 +219,16 @@ impl SavedMachine {
         let path = dir.join(MANIFEST);
         let bytes = fs::read_file(&path, MAX_MANIFEST)?;
         let invalid = |e: serde_json::Error| damaged(&path, e.to_string());
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(invalid)?;
+        let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(invalid)?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);
         if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
             return Err(SavedMachineError::TooNew(version));
         }
-        let saved: Self = serde_json::from_value(value).map_err(invalid)?;
+        // Those of older versions have none.
+        let sum = value.as_object_mut().and_then(|fields| fields.remove(SUM));
+        let is_changed = sum.is_some_and(|sum| sum != sum_of_description(&value));
+        let mut saved: Self = serde_json::from_value(value).map_err(invalid)?;
+        saved.is_changed = is_changed;
         for (name, size) in [
             (Saved::STATE, saved.state.size),
             (Saved::MEMORY, saved.memory.size),
@@ -248,14 +264,17 @@ impl SavedMachine {
         Ok(state)
     }
 
-    /// Checks the memory.
+    /// Checks the memory, and that the description is what was written: what it says about the VMM was
+    /// compared before.
     pub(crate) fn check_memory(&self, dir: &Path) -> Result<(), SavedMachineError> {
-        let path = dir.join(Saved::MEMORY);
-        if memory_sum(&path)? == self.memory {
-            Ok(())
-        } else {
-            Err(damaged(&path, "its content has changed"))
+        let changed = |name| Err(damaged(&dir.join(name), "its content has changed"));
+        if memory_sum(&dir.join(Saved::MEMORY))? != self.memory {
+            return changed(Saved::MEMORY);
         }
+        if self.is_changed {
+            return changed(MANIFEST);
+        }
+        Ok(())
     }
 
     /// Returns the size of its files on disk, in bytes, as far as it depends on the machine.
@@ -278,6 +297,11 @@ impl Sum {
             sha256,
         }
     }
+}
+
+/// Returns the CRC-32 of a description without its sum.
+fn sum_of_description(value: &serde_json::Value) -> u32 {
+    crc32fast::hash(value.to_string().as_bytes())
 }
 
 /// Writes a private file as a whole.

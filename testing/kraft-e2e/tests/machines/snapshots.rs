@@ -421,18 +421,21 @@ pub(crate) fn pids(words: &[&str]) -> Vec<i32> {
     all.filter_map(pid).collect()
 }
 
-#[test]
-fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
-    let Some((bench, server)) = bench() else {
-        return;
-    };
-    let rounds = std::env::var("KRAFT_TORTURE")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let rounds: u32 = rounds.unwrap_or(12);
-    let port = start(&bench, &server, "web", &[]);
-    let mut number = ask(port).number;
-    let id = inspect(&bench, "web")["id"].as_str().unwrap().to_owned();
+/// Returns how many processes the tests of kills kill.
+pub(crate) fn kills(usual: u32) -> u32 {
+    let wanted = std::env::var("KRAFT_TORTURE").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Suspends, restores and saves the machine `web` again and again, and kills what does that at a random
+/// moment. `vmm` are words of the command line of its VMM, `goes_on` checks that it continues where it was.
+pub(crate) fn kill_at_random(
+    bench: &Bench,
+    rounds: u32,
+    vmm: &[&str],
+    mut goes_on: impl FnMut(&str),
+) {
+    let id = inspect(bench, "web")["id"].as_str().unwrap().to_owned();
     // How long the actions take here.
     let mut whole = Duration::ZERO;
     for action in ["suspend", "resume"] {
@@ -440,6 +443,7 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
         bench.ok([action, "web"]);
         whole = whole.max(began.elapsed());
     }
+    let vmms = || pids(&[vmm, &[&id]].concat());
     let mut seed = u64::from(std::process::id());
     for round in 0..rounds {
         let state = bench.state("web");
@@ -448,6 +452,7 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
             (_, 0) => vec!["snapshot", "create", "web", "shot"],
             _ => vec!["suspend", "web"],
         };
+        let at = format!("round {round}: {args:?}");
         let monitors = || pids(&["__monitor", &id]);
         let mut command = bench.command(&args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -474,47 +479,100 @@ fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
         });
         state = bench.state("web");
         if state == "running" {
-            let answer = ask(port).number;
-            assert_eq!(answer, number + 1, "round {round}: {args:?}");
-            number = answer;
-            assert_eq!(
-                pids(&["qemu-system", &id]).len(),
-                1,
-                "round {round}: {args:?}"
-            );
+            goes_on(&at);
+            assert_eq!(vmms().len(), 1, "{at}");
             let saved = bench.runtime().join("machines").join(&id).join("saved");
-            assert!(!saved.exists(), "round {round}: {args:?}");
+            assert!(!saved.exists(), "{at}");
         } else {
-            assert!(
-                pids(&["qemu-system", &id]).is_empty(),
-                "round {round}: {args:?}"
-            );
+            assert!(vmms().is_empty(), "{at}");
         }
         if bench.kraft(["snapshot", "inspect", "shot"]).code == Some(0) {
             bench.ok(["run", "--no-start", "--name", "copy", "--snapshot", "shot"]);
             bench.ok(["rm", "--force", "copy"]);
             bench.ok(["snapshot", "rm", "shot"]);
         } else {
-            assert!(
-                !bench.runtime().join("snapshots/shot").exists(),
-                "round {round}"
-            );
+            assert!(!bench.runtime().join("snapshots/shot").exists(), "{at}");
         }
     }
     // What is left of killed processes is removed by the next machine that is made.
-    bench.ok([
-        "run",
-        "--no-start",
-        "--name",
-        "other",
-        server.to_str().unwrap(),
-    ]);
-    assert_eq!(
-        fs::read_dir(bench.runtime().join("partial"))
-            .unwrap()
-            .count(),
-        0
-    );
+    bench.ok(["run", "--no-start", "--name", "other", "./server"]);
+    let partial = fs::read_dir(bench.runtime().join("partial")).unwrap();
+    assert_eq!(partial.count(), 0);
+}
+
+#[test]
+fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &[]);
+    let mut number = ask(port).number;
+    kill_at_random(&bench, kills(12), &["qemu-system"], |at| {
+        let answer = ask(port).number;
+        assert_eq!(answer, number + 1, "{at}");
+        number = answer;
+    });
+}
+
+/// Damages the files of the machine `web`, which is suspended, one after the other: it is not restored.
+pub(crate) fn damage(bench: &Bench) {
+    let saved = dir(bench, "web").join("saved");
+    let kernel = inspect(bench, "web")["spec"]["kernel"].clone();
+    let kernel = PathBuf::from(kernel.as_str().unwrap());
+    let files = ["memory", "state", "saved.json"].map(|name| saved.join(name));
+    for file in files.iter().chain([&kernel]) {
+        let kept = fs::read(file).unwrap();
+        let put = |content: &[u8]| {
+            // Another file: this one may be that of other machines as well.
+            let _ = fs::remove_file(file);
+            fs::write(file, content).unwrap();
+        };
+        for way in ["missing", "half", "one bit"] {
+            match way {
+                "missing" => fs::remove_file(file).unwrap(),
+                "half" => put(&kept[..kept.len() / 2]),
+                _ => {
+                    let mut content = kept.clone();
+                    content[kept.len() / 2] ^= 1;
+                    put(&content);
+                }
+            }
+            let what = format!("{}: {way}", file.display());
+            let outcome = bench.kraft(["resume", "web"]);
+            assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.stderr);
+            // Without its kernel, it cannot be booted either.
+            let boots = way != "missing" || *file != kernel;
+            let is_offered = outcome.stderr.contains("kraft start --cold web");
+            assert_eq!(is_offered, boots, "{what}: {}", outcome.stderr);
+            assert_eq!(bench.state("web"), "suspended", "{what}");
+            put(&kept);
+        }
+    }
+}
+
+#[test]
+fn a_machine_is_not_restored_from_damaged_files() {
+    let Some((bench, server)) = bench() else {
+        return;
+    };
+    let port = start(&bench, &server, "web", &[]);
+    assert_eq!(ask(port).number, 1);
+    bench.ok(["snapshot", "create", "web", "ready"]);
+    bench.ok(["suspend", "web"]);
+    damage(&bench);
+    bench.ok(["resume", "web"]);
+    assert_eq!(ask(port).number, 2);
+
+    // A snapshot has a kernel of its own.
+    let kernel = bench.runtime().join("snapshots/ready/kernel");
+    let mut content = fs::read(&kernel).unwrap();
+    content[5000] ^= 1;
+    fs::write(&kernel, content).unwrap();
+    let refused = bench.kraft(["run", "--snapshot", "ready"]).exits(1);
+    let reason = "has changed since it was saved";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    fs::remove_file(&kernel).unwrap();
+    let _ = bench.kraft(["run", "--snapshot", "ready"]).exits(1);
 }
 
 #[test]
@@ -676,6 +734,53 @@ fn a_warm_start_continues_from_when_an_earlier_machine_was_ready() {
         bench.ok(["snapshot", "prune", "--all", "--force"]),
         "mine\n"
     );
+}
+
+/// Listens, computes for a while, and only then answers.
+const LATE: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    setvbuf(stdout, 0, _IONBF, 0);
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    if (bind(server, (void *)&any, sizeof any) || listen(server, 8)) return 1;
+    printf("listening\n");
+    for (time_t end = time(0) + 4; time(0) < end;);
+    printf("ready\n");
+    for (;;) {
+        char request[4096];
+        int client = accept(server, 0, 0);
+        if (read(client, request, sizeof request) < 0) return 2;
+        dprintf(client, "HTTP/1.0 200 OK\r\n\r\nhello\n");
+        close(client);
+    }
+}
+"#;
+
+#[test]
+fn a_program_that_listens_before_it_is_ready_is_not_kept_warm_too_early() {
+    let Some((bench, _)) = bench() else {
+        return;
+    };
+    let Some(server) = program(&bench, "gcc", &["-static"], "late", LATE) else {
+        return;
+    };
+    start(&bench, &server, "first", &["--warm"]);
+    let mut kept = Value::Null;
+    eventually("a snapshot is kept", || {
+        kept = bench.json(["snapshot", "ls", "-o", "json"]);
+        kept[0].is_object()
+    });
+    assert!(bench.ok(["logs", "first"]).contains("ready"), "{kept}");
+    bench.ok(["rm", "--force", "first"]);
+    // The next one is ready at once: it has neither begun to listen nor become ready.
+    let port = start(&bench, &server, "second", &["--warm"]);
+    eventually("it answers", || get(port, "/").is_some());
+    assert_eq!(bench.ok(["logs", "second"]), "");
 }
 
 #[test]
