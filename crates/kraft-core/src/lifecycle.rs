@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::EndReason;
 
+/// The shortest time after which an idle machine sleeps.
+pub const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
+
 /// How a machine is kept running and how it is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {

@@ -9,7 +9,7 @@ use crate::document::located::Located;
 use crate::document::node::{Entry, Node, Scalar, Value};
 use crate::document::problems::Problems;
 use crate::document::shape::{Record, is_extension};
-use crate::lifecycle::{HealthProbe, RestartPolicy};
+use crate::lifecycle::{HealthProbe, RestartPolicy, SHORTEST_SLEEP};
 use crate::problem::{Problem, Span};
 use crate::shell_words;
 
@@ -80,6 +80,7 @@ fn service(entry: &Entry, problems: &mut Problems) -> Service {
         working_dir: text(&SERVICE, node, "working_dir"),
         dns: servers(get("dns"), problems),
         health: health(node, problems),
+        sleep_after: sleep_after(get("x-kraft-sleep-after"), problems),
         stop_grace_period: duration(get("stop_grace_period"), problems),
         labels: labels(get("labels")),
         cpus: cpus(node, problems),
@@ -366,6 +367,18 @@ fn health(service: &Node, problems: &mut Problems) -> Option<Health> {
         start_period: duration(get("start_period"), problems),
         retries: parsed(get("retries"), "a number", problems),
     })
+}
+
+fn sleep_after(node: Option<&Node>, problems: &mut Problems) -> Option<Duration> {
+    let node = node?;
+    let time = duration(Some(node), problems)?;
+    if time < SHORTEST_SLEEP {
+        let said = node.text().map(|text| text.value).unwrap_or_default();
+        let why = format!("expected at least {} ms", SHORTEST_SLEEP.as_millis());
+        wrong(problems, &said, &why, node.span);
+        return None;
+    }
+    Some(time)
 }
 
 /// Parses the value of `x-kraft-health`: `tcp:5432`, `http:8080/health`.

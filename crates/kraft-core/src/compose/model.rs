@@ -82,6 +82,9 @@ pub struct Service {
     pub dns: Vec<Ipv4Addr>,
     /// How its health is checked.
     pub health: Option<Health>,
+    /// How long it is idle before it sleeps until the next connection; `None` for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep_after: Option<Duration>,
     /// Time that it may take to shut down.
     pub stop_grace_period: Option<Duration>,
     /// Its labels.

@@ -180,6 +180,7 @@ static SERVICE_FIELDS: &[Field] = &[
     local("mac_address", Shape::Scalar),
     local("healthcheck", Shape::Record(&HEALTH)),
     local("x-kraft-health", Shape::Scalar),
+    local("x-kraft-sleep-after", Shape::Scalar),
     local("stop_grace_period", Shape::Scalar),
     local("dns", Shape::Either(&[Shape::Scalar, TEXTS])),
     local("secrets", FILE_MOUNTS),

@@ -97,6 +97,7 @@ fn changed(service: &Service, options: &OneOff) -> Service {
         replicas: Some(1),
         container_name: None,
         restart: Some(RestartPolicy::No),
+        sleep_after: None,
         ..service.clone()
     };
     if options.entrypoint.is_some() {

@@ -343,7 +343,9 @@ fn lifecycle(service: &Service) -> Lifecycle {
         restart: service.restart.unwrap_or_default(),
         stop_timeout: service.stop_grace_period.map(seconds),
         health,
-        sleep_after_ms: None,
+        sleep_after_ms: service
+            .sleep_after
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     }
 }
 

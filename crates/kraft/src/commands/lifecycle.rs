@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kraft_core::lifecycle::{HealthCheck, HealthProbe, Lifecycle, RestartPolicy};
+use kraft_core::lifecycle::{HealthCheck, HealthProbe, Lifecycle, RestartPolicy, SHORTEST_SLEEP};
 
 use super::values;
 use crate::failure::Failure;
@@ -55,9 +55,6 @@ pub(crate) struct LifecycleArgs {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = values::duration)]
     health_start_period: Duration,
 }
-
-/// The shortest time after which a machine sleeps.
-const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
