@@ -324,9 +324,9 @@ fn check_sleep(request: &RunRequest, platform: Platform) -> Option<Problem> {
         Some(Problem::error(format!("`--sleep-after` {why}")).help(help.to_owned()))
     };
     let is_tcp = |port: &PortMapping| port.protocol == crate::port::Protocol::Tcp;
-    if platform != Platform::Qemu {
+    if !matches!(platform, Platform::Qemu | Platform::Firecracker) {
         return wrong(
-            "needs a machine on QEMU: others are not saved",
+            "needs a machine on QEMU or Firecracker: others are not saved",
             "leave it out, or use `--plat qemu`",
         );
     }
@@ -336,9 +336,9 @@ fn check_sleep(request: &RunRequest, platform: Platform) -> Option<Problem> {
             "leave out one of them",
         );
     }
-    if request.ports.is_empty() || !request.ports.iter().all(is_tcp) {
+    if !request.ports.iter().any(is_tcp) {
         return wrong(
-            "needs published TCP ports, and no others: a connection wakes the machine",
+            "needs a published TCP port: it shows when the program is ready",
             "publish one, such as `--port 8080:80`",
         );
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -144,12 +144,45 @@ impl Networks {
         port: u16,
         limit: Duration,
     ) -> Result<TcpStream, Error> {
+        let machine = machine.to_owned();
+        let stream = TcpStream::from(self.open(network, &Ask::Connect { machine, port }, limit)?);
+        stream.set_nonblocking(false).map_err(broken(network))?;
+        Ok(stream)
+    }
+
+    /// Opens a socket for packets of UDP to and from a port of a machine that runs, in the namespace of the
+    /// network. A machine is named by its id.
+    ///
+    /// ```no_run
+    /// # fn example(networks: &kraft_net::Networks) -> Result<(), kraft_net::Error> {
+    /// let limit = std::time::Duration::from_secs(1);
+    /// let socket = networks.open_udp("web", "6fa459ea", 53, limit)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the machine does not run, or no holder answers.
+    pub fn open_udp(
+        &self,
+        network: &str,
+        machine: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<UdpSocket, Error> {
+        let machine = machine.to_owned();
+        let socket = UdpSocket::from(self.open(network, &Ask::OpenUdp { machine, port }, limit)?);
+        socket.set_nonblocking(false).map_err(broken(network))?;
+        Ok(socket)
+    }
+
+    /// Asks the holder of a network for an open file.
+    fn open(&self, network: &str, ask: &Ask, limit: Duration) -> Result<OwnedFd, Error> {
         let dir = self.dir(network)?;
         let failed = broken(network);
         let holder = reach(&dir, network)?;
         holder.set_read_timeout(Some(limit)).map_err(&failed)?;
-        let machine = machine.to_owned();
-        send(&holder, &Ask::Connect { machine, port }).map_err(&failed)?;
+        send(&holder, ask).map_err(&failed)?;
         let (answer, files) = match receive(&holder) {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 let why = "the connection timed out".to_owned();
@@ -159,11 +192,7 @@ impl Networks {
         };
         match (answer, files.into_iter().next()) {
             (Answer::Failed { why, .. }, _) => Err(Error::Connect { why }),
-            (Answer::Done, Some(stream)) => {
-                let stream = TcpStream::from(stream);
-                stream.set_nonblocking(false).map_err(&failed)?;
-                Ok(stream)
-            }
+            (Answer::Done, Some(file)) => Ok(file),
             _ => Err(failed(ErrorKind::InvalidData.into())),
         }
     }

@@ -4,6 +4,7 @@
 //! ──► attach            ◄── attached, with the tap and the namespaces as open files
 //! ──► running           ◄── done            the VMM runs: from now on it decides
 //! ──► connect           ◄── done, with a connection to a port of a machine as an open file
+//! ──► open_udp          ◄── done, with a socket as an open file
 //! ──► end               ◄── done            the network is removed
 //! ```
 //!
@@ -43,6 +44,8 @@ pub(crate) enum Ask {
     Running { vmm: Identity },
     /// Connects to a port of a machine that runs.
     Connect { machine: String, port: u16 },
+    /// Opens a socket for packets of UDP to and from a port of a machine that runs.
+    OpenUdp { machine: String, port: u16 },
     /// Ends the holder and the network.
     End,
 }

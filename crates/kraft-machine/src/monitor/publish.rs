@@ -6,15 +6,18 @@
 //!                                        └► the network of the machine ─► guest
 //! ```
 //!
-//! While the machine sleeps, connections are accepted and wait; the first one wakes it.
+//! While the machine sleeps, connections are accepted and packets of UDP are kept; the first of either wakes
+//! it.
 
+use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kraft_core::port::PortMapping;
+use kraft_core::port::{PortMapping, Protocol};
 use kraft_net::Networks;
 
 use crate::machines::StartError;
@@ -31,6 +34,15 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The maximal number of senders of one UDP port that are remembered: a thread carries the answers to each.
+const MOST_SENDERS: usize = 256;
+
+/// How long a sender is remembered after the last answer.
+const SENDER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The size of the largest packet of UDP, in bytes.
+const PACKET: usize = 64 << 10;
 
 /// The size of the stack of a thread that carries a connection, in bytes.
 const STACK: usize = 128 << 10;
@@ -56,9 +68,11 @@ struct Shared {
 struct State {
     /// The way to the machine; `None` while it sleeps.
     route: Option<Route>,
+    /// The number of times that the machine began to run.
+    runs: u64,
     /// The number of connections.
     connections: usize,
-    /// When the last one ended, or the machine began to run.
+    /// When the last one ended, the last packet was carried, or the machine began to run.
     idle_since: Instant,
     /// Whether a connection waits for the machine and that was reported.
     wanted: bool,
@@ -81,10 +95,7 @@ impl Route {
     pub(super) fn connect(&self, port: u16) -> io::Result<TcpStream> {
         match self {
             Self::Vmm(ports) => {
-                let hidden = ports.iter().find(|it| it.machine_port == port);
-                let hidden = hidden.ok_or(io::ErrorKind::NotFound)?;
-                let address = SocketAddr::new(hidden.host_ip, hidden.host_port);
-                TcpStream::connect_timeout(&address, DIAL_TIMEOUT)
+                TcpStream::connect_timeout(&hidden_port(ports, port, Protocol::Tcp)?, DIAL_TIMEOUT)
             }
             Self::Network {
                 networks,
@@ -95,6 +106,36 @@ impl Route {
                 .map_err(io::Error::other),
         }
     }
+
+    /// Opens a socket for packets to and from a port.
+    fn open_udp(&self, port: u16) -> io::Result<UdpSocket> {
+        match self {
+            Self::Vmm(ports) => {
+                let to = hidden_port(ports, port, Protocol::Udp)?;
+                let any: SocketAddr = match to {
+                    SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                    SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+                };
+                let socket = UdpSocket::bind(any)?;
+                socket.connect(to)?;
+                Ok(socket)
+            }
+            Self::Network {
+                networks,
+                network,
+                machine,
+            } => networks
+                .open_udp(network, machine, port, DIAL_TIMEOUT)
+                .map_err(io::Error::other),
+        }
+    }
+}
+
+/// Returns where a VMM listens for a port of its machine.
+fn hidden_port(ports: &[PortMapping], port: u16, protocol: Protocol) -> io::Result<SocketAddr> {
+    let is_it = |it: &&PortMapping| it.machine_port == port && it.protocol == protocol;
+    let hidden = ports.iter().find(is_it).ok_or(io::ErrorKind::NotFound)?;
+    Ok(SocketAddr::new(hidden.host_ip, hidden.host_port))
 }
 
 impl Publisher {
@@ -106,6 +147,7 @@ impl Publisher {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 route: None,
+                runs: 0,
                 connections: 0,
                 idle_since: Instant::now(),
                 wanted: false,
@@ -115,7 +157,11 @@ impl Publisher {
         });
         let listen = |port: &PortMapping| {
             let address = SocketAddr::new(port.host_ip, port.host_port);
-            let listener = TcpListener::bind(address).map_err(|e| PortError::Impossible {
+            let listener = match port.protocol {
+                Protocol::Tcp => TcpListener::bind(address).map(Listener::Tcp),
+                Protocol::Udp => UdpSocket::bind(address).map(|it| Listener::Udp(Arc::new(it))),
+            };
+            let listener = listener.map_err(|e| PortError::Impossible {
                 address,
                 protocol: port.protocol,
                 why: e.to_string(),
@@ -125,7 +171,11 @@ impl Publisher {
         let listeners: Vec<_> = ports.iter().map(listen).collect::<Result<_, PortError>>()?;
         for (listener, port) in listeners {
             let shared = Arc::clone(&shared);
-            thread(move || accept(&listener, port, &shared)).map_err(system)?;
+            let started = match listener {
+                Listener::Tcp(listener) => thread(move || accept(&listener, port, &shared)),
+                Listener::Udp(socket) => thread(move || relay(&socket, port, &shared)),
+            };
+            started.map_err(system)?;
         }
         Ok(Self {
             shared,
@@ -138,6 +188,7 @@ impl Publisher {
     pub(super) fn awake(&self, route: Route) {
         let mut state = self.shared.lock();
         state.route = Some(route);
+        state.runs += 1;
         state.wanted = false;
         state.idle_since = Instant::now();
         drop(state);
@@ -196,8 +247,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the machine is awake, and returns the way to it; `None` if it does not wake up.
-    fn route(&self) -> Option<Route> {
+    /// Waits until the machine is awake, and returns the way to it and the number of its run; `None` if it
+    /// does not wake up.
+    fn route(&self) -> Option<(Route, u64)> {
         let deadline = Instant::now() + WAKE_TIMEOUT;
         let mut state = self.lock();
         if state.route.is_none() && !std::mem::replace(&mut state.wanted, true) {
@@ -205,8 +257,10 @@ impl Shared {
             let _ = (&self.wakes).write_all(b"w");
         }
         loop {
-            if let Some(route) = &state.route {
-                return Some(route.clone());
+            if let Some(route) = state.route.clone() {
+                // A packet that is carried now arrives before it sleeps again.
+                state.idle_since = Instant::now();
+                return Some((route, state.runs));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             // Given up by the monitor.
@@ -230,9 +284,15 @@ impl Drop for Connection {
     }
 }
 
-fn thread(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// What listens at a port of the host.
+enum Listener {
+    Tcp(TcpListener),
+    Udp(Arc<UdpSocket>),
+}
+
+fn thread(run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let builder = std::thread::Builder::new().stack_size(STACK);
-    builder.spawn(run).map(drop)
+    builder.spawn(run)
 }
 
 /// Accepts connections, and carries each on a thread of its own.
@@ -263,7 +323,7 @@ fn carry(client: &TcpStream, port: u16, connection: &Connection) {
     let Some(machine) = connection
         .0
         .route()
-        .and_then(|route| route.connect(port).ok())
+        .and_then(|(route, _)| route.connect(port).ok())
     else {
         return;
     };
@@ -291,6 +351,66 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
+/// Who has sent packets to a UDP port.
+struct Sender {
+    /// The way to the machine.
+    socket: Arc<UdpSocket>,
+    /// Carries the answers.
+    answers: JoinHandle<()>,
+    /// The run of the machine in which the socket was opened.
+    run: u64,
+}
+
+/// Carries packets, each sender's by a socket of its own, so that answers find the way back. A packet may be
+/// lost, as on any way, but not because the machine sleeps.
+fn relay(socket: &Arc<UdpSocket>, port: u16, shared: &Arc<Shared>) {
+    let mut senders: HashMap<SocketAddr, Sender> = HashMap::new();
+    let mut packet = vec![0; PACKET];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut packet) else {
+            // The error of an answer to a sender that is gone.
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        let Some((route, run)) = shared.route() else {
+            continue;
+        };
+        senders.retain(|_, it| it.run == run && !it.answers.is_finished());
+        let known = senders.get(&from).map(|it| Arc::clone(&it.socket));
+        let to = known.or_else(|| {
+            if senders.len() >= MOST_SENDERS {
+                return None;
+            }
+            let to = Arc::new(route.open_udp(port).ok()?);
+            let (machine, back, counted) =
+                (Arc::clone(&to), Arc::clone(socket), Arc::clone(shared));
+            let answers = thread(move || answer(&machine, &back, from, &counted)).ok()?;
+            let sender = Sender {
+                socket: Arc::clone(&to),
+                answers,
+                run,
+            };
+            senders.insert(from, sender);
+            Some(to)
+        });
+        if let Some(to) = to {
+            let _ = to.send(packet.get(..length).unwrap_or_default());
+        }
+    }
+}
+
+/// Carries the answers of a machine to a sender, until there are none for a while.
+fn answer(machine: &UdpSocket, socket: &UdpSocket, to: SocketAddr, shared: &Shared) {
+    let mut packet = vec![0; PACKET];
+    if machine.set_read_timeout(Some(SENDER_TIMEOUT)).is_err() {
+        return;
+    }
+    while let Ok(length) = machine.recv(&mut packet) {
+        shared.lock().idle_since = Instant::now();
+        let _ = socket.send_to(packet.get(..length).unwrap_or_default(), to);
+    }
+}
+
 /// Returns free ports of this host for a VMM, one for each port of a machine. They are on an address
 /// of the loopback network that depends on the machine, so that no other program listens there.
 pub(super) fn hidden(
@@ -300,23 +420,22 @@ pub(super) fn hidden(
     let bytes = id.bytes();
     let [.., a, b, c] = bytes;
     // Neither the address that programs use, nor one that ends with 0 or 255.
-    let ip = std::net::Ipv4Addr::new(127, (a % 253) + 1, b, (c % 253) + 1);
+    let ip = Ipv4Addr::new(127, (a % 253) + 1, b, (c % 253) + 1);
     let hidden = |port: &PortMapping| PortMapping {
         host_ip: ip.into(),
         host_port: 0,
         ..port.clone()
     };
     let mut wanted: Vec<PortMapping> = ports.iter().map(hidden).collect();
-    wanted.dedup_by_key(|port| port.machine_port);
+    wanted.dedup_by_key(|port| (port.machine_port, port.protocol));
     port::claim(&wanted, &[])
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::IpAddr;
 
-    use kraft_core::port::Protocol;
     use kraft_sys::process::wait_readable;
 
     use super::*;

@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use kraft_core::error::chain;
-use kraft_core::port::PortMapping;
+use kraft_core::port::Protocol;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, wait_readable};
@@ -42,7 +42,7 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Publishes the ports of a machine that is awake while `run` waits for its end, and saves the machine
-/// when it is idle. Unless `is_ready`, it does not sleep before its program listens on all ports: the
+/// when it is idle. Unless `is_ready`, it does not sleep before its program listens on all TCP ports: the
 /// connection that wakes it would be refused.
 pub(super) fn when_idle<T>(
     machines: &Machines,
@@ -78,7 +78,7 @@ pub(super) fn when_idle<T>(
     })
 }
 
-/// Waits until the program of a machine listens on all ports; `false` if the machine ends before.
+/// Waits until the program of a machine listens on all TCP ports; `false` if the machine ends before.
 fn wait_until_ready(
     machines: &Machines,
     dir: &MachineDir,
@@ -91,8 +91,11 @@ fn wait_until_ready(
         if stopped.recv_timeout(limit.min(READY_INTERVAL)) != Err(RecvTimeoutError::Timeout) {
             return false;
         }
-        let is_open = |port: &PortMapping| is_open(machines, dir, route, port.machine_port);
-        if publisher.ports.iter().all(is_open) {
+        let mut tcp = publisher
+            .ports
+            .iter()
+            .filter(|port| port.protocol == Protocol::Tcp);
+        if tcp.all(|port| is_open(machines, dir, route, port.machine_port)) {
             // The guest has to see the end of these connections: their other ends are not saved.
             return stopped.recv_timeout(SETTLE) == Err(RecvTimeoutError::Timeout);
         }

@@ -147,7 +147,8 @@ async fn relay(socket: Rc<UdpSocket>, target: SocketAddr) {
     }
 }
 
-async fn dial(target: SocketAddr) -> io::Result<UdpSocket> {
+/// Opens a socket for packets to and from a port.
+pub(super) async fn dial(target: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     socket.connect(target).await?;
     // Until then the event loop takes no packet for it: the first one would be lost.

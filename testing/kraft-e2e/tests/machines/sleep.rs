@@ -2,8 +2,9 @@
 //!
 //! `KRAFT_SLEEPS=100` changes the number of cycles of the long test.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -158,19 +159,11 @@ fn what_cannot_sleep_is_refused() {
         ),
         (
             &["--detach", "--sleep-after", "1s"],
-            "needs published TCP ports",
+            "needs a published TCP port",
         ),
         (
-            &[
-                "--detach",
-                "--sleep-after",
-                "1s",
-                "--port",
-                "80",
-                "--port",
-                "53:53/udp",
-            ],
-            "and no others",
+            &["--detach", "--sleep-after", "1s", "--port", "53:53/udp"],
+            "needs a published TCP port",
         ),
         (
             &[
@@ -204,6 +197,7 @@ fn a_machine_in_a_network_sleeps_as_well() {
     place.ok(["net", "create", "web"]);
     let port = free_port();
     let published = format!("127.0.0.1:{port}:8080");
+    let packets = format!("127.0.0.1:{port}:8080/udp");
     let run = [
         "run",
         "--detach",
@@ -213,6 +207,8 @@ fn a_machine_in_a_network_sleeps_as_well() {
         "one",
         "--port",
         &published,
+        "--port",
+        &packets,
     ];
     let server = ["--sleep-after", "300ms", "./server", "one"];
     place.ok(run.iter().chain(&server).copied());
@@ -222,7 +218,106 @@ fn a_machine_in_a_network_sleeps_as_well() {
         eventually("it sleeps", || state() == "asleep");
         assert_eq!(kraft_e2e::networks::get(port).unwrap(), "hello from one\n");
     }
+    eventually("it sleeps", || state() == "asleep");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    socket.send_to(b"?", ("127.0.0.1", port)).unwrap();
+    let mut answer = [0; 64];
+    let length = socket.recv(&mut answer).unwrap();
+    assert_eq!(&answer[..length], b"hello from one\n");
     place.ok(["rm", "--force", "one"]);
+}
+
+#[test]
+fn a_service_of_a_compose_file_sleeps_and_is_woken() {
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    let port = free_port();
+    let dockerfile = "FROM scratch\nCOPY server /server\nCMD [\"/server\", \"web\"]\n";
+    fs::write(place.bench.path().join("Dockerfile"), dockerfile).unwrap();
+    let file = format!(
+        "name: shop\nservices:\n  web:\n    build: .\n    ports: [\"127.0.0.1:{port}:8080\"]\n    \
+         x-kraft-sleep-after: 300ms\n"
+    );
+    fs::write(place.bench.path().join("compose.yaml"), file).unwrap();
+    place.ok(["compose", "up", "--detach"]);
+    eventually("it sleeps", || {
+        place.json(["inspect", "shop-web"])[0]["state"] == "asleep"
+    });
+    assert_eq!(kraft_e2e::networks::get(port).unwrap(), "hello from web\n");
+    // It is what the file describes: nothing is created again.
+    let id = || place.json(["inspect", "shop-web"])[0]["id"].clone();
+    let before = id();
+    place.ok(["compose", "up", "--detach"]);
+    assert_eq!(id(), before);
+    place.ok(["compose", "down"]);
+}
+
+/// Answers packets of UDP with their number, and listens for connections that it does not answer.
+const PACKETS: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+int main(void) {
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)}, from;
+    int server = socket(AF_INET, SOCK_STREAM, 0), packets = socket(AF_INET, SOCK_DGRAM, 0);
+    if (bind(packets, (void *)&any, sizeof any)) return 1;
+    if (bind(server, (void *)&any, sizeof any) || listen(server, 64)) return 2;
+    for (int number = 1;; number++) {
+        char packet[64], answer[128];
+        socklen_t size = sizeof from;
+        int length = recvfrom(packets, packet, sizeof packet - 1, 0, (void *)&from, &size);
+        if (length < 0) return 3;
+        packet[length] = 0;
+        snprintf(answer, sizeof answer, "%s %d", packet, number);
+        sendto(packets, answer, strlen(answer), 0, (void *)&from, size);
+    }
+}
+"#;
+
+#[test]
+fn a_packet_of_udp_wakes_a_machine_and_is_answered() {
+    let Some((bench, _)) = bench() else {
+        return;
+    };
+    let Some(server) = program(&bench, "gcc", &["-static"], "packets", PACKETS) else {
+        return;
+    };
+    let port = free_port();
+    let (tcp, udp) = (
+        format!("127.0.0.1:{port}:8080"),
+        format!("127.0.0.1:{port}:8080/udp"),
+    );
+    let run = ["run", "--detach", "--name", "web", "--port", &tcp, "--port"];
+    let more = [&udp, "--sleep-after", "300ms", server.to_str().unwrap()];
+    bench.ok(run.iter().copied().chain(more));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", port)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    let ask = |socket: &UdpSocket, word: &str| {
+        socket.send(word.as_bytes()).unwrap();
+        let mut answer = [0; 64];
+        let length = socket.recv(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    for number in [1, 3] {
+        bench.wait_for_state("web", "asleep");
+        assert_eq!(ask(&socket, "one"), format!("one {number}"));
+        // Another sender gets its own answers.
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        other.connect(("127.0.0.1", port)).unwrap();
+        other
+            .set_read_timeout(Some(Duration::from_mins(1)))
+            .unwrap();
+        assert_eq!(ask(&other, "other"), format!("other {}", number + 1));
+    }
+    bench.ok(["rm", "--force", "web"]);
 }
 
 /// Prints the times from the request to its answer.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kraft_core::port::PortMapping;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::super::proxy::{self, DIAL, Task};
@@ -119,6 +119,10 @@ impl Server {
                     Ok(dialed) => answer(&stream, &Answer::Done, &[dialed.as_fd()]).await?,
                     Err(error) => answer(&stream, &failed(&error), &[]).await?,
                 },
+                Ask::OpenUdp { machine, port } => match self.open_udp(&machine, port).await {
+                    Ok(to) => answer(&stream, &Answer::Done, &[to.as_fd()]).await?,
+                    Err(e) => answer(&stream, &failed(&e), &[]).await?,
+                },
                 Ask::End => {
                     self.machines.borrow_mut().clear();
                     let removed = self.netlink.borrow_mut().remove(self.bridge);
@@ -185,13 +189,20 @@ impl Server {
 
     /// Connects to a port of a machine that runs.
     async fn dial(&self, machine: &str, port: u16) -> io::Result<TcpStream> {
-        let address = {
-            let machines = self.machines.borrow();
-            let running = machines.get(machine);
-            running.map(|it| it.active.address)
-        };
-        let address = address.ok_or_else(|| io::Error::other("the machine does not run"))?;
+        let address = self.address(machine)?;
         timeout(DIAL, TcpStream::connect((address, port))).await?
+    }
+
+    /// Opens a socket for packets to and from a port of a machine that runs.
+    async fn open_udp(&self, machine: &str, port: u16) -> io::Result<UdpSocket> {
+        proxy::dial((self.address(machine)?, port).into()).await
+    }
+
+    /// Returns the address of a machine that runs.
+    fn address(&self, machine: &str) -> io::Result<Ipv4Addr> {
+        let machines = self.machines.borrow();
+        let running = machines.get(machine).map(|it| it.active.address);
+        running.ok_or_else(|| io::Error::other("the machine does not run"))
     }
 }
 
