@@ -49,6 +49,7 @@ use std::path::{Path, PathBuf};
 use kraft_core::arch::Arch;
 use kraft_core::kernel::abilities::Abilities;
 use kraft_core::kernel::{BootProtocol, Guest, KernelImage};
+use kraft_core::machine::MachineSpec;
 use kraft_core::mount::Volume;
 use kraft_core::plan::{Boot, RunRequest};
 use kraft_core::platform::Platform;
@@ -56,6 +57,7 @@ use kraft_core::program::Program;
 use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::choose::{PlatformFilter, is_same_arch};
 use kraft_oci::store::Store;
+use kraft_oci::unpack;
 use kraft_rootfs::ExtraFile;
 use kraft_sys::fs;
 
@@ -68,6 +70,7 @@ use super::project::{self, Project};
 use super::rootfs::{self, RootSource};
 use super::run_target::{KernelError, KernelFile, RunTarget};
 use super::settings::{self, AppConfig};
+use super::warm::Digests;
 use super::workplace::{self, Workplace};
 use super::{builtin, images, libraries, runtime, unpacked};
 use crate::context::Context;
@@ -290,6 +293,27 @@ impl PreparedBoot {
             }
             _ => false,
         }
+    }
+
+    /// Returns the digests of the files of a machine that was planned from this, as far as they are known: of
+    /// what an image contains, and of archives in the cache.
+    ///
+    /// # Errors
+    ///
+    /// If an archive in the cache cannot be read.
+    pub fn digests(&self, spec: &MachineSpec) -> Result<Digests, fs::Error> {
+        let kernel = self
+            .borrowed
+            .then(|| unpack::digest(&self.kernel))
+            .flatten();
+        // The machine may have a copy with more files.
+        let is_same = self.extra.is_empty() && self.has_root(spec.initrd.as_deref());
+        let initrd = match &self.root {
+            PreparedRoot::Unpacked(path) if is_same => unpack::digest(path),
+            PreparedRoot::Built(path) if is_same => Some(dockerfile::digest_of(path)?),
+            _ => None,
+        };
+        Ok(Digests { kernel, initrd })
     }
 
     /// Returns the size of the root filesystem, in bytes, as far as it exists already.

@@ -94,7 +94,7 @@ pub struct NewMachine {
     pub unloadable: Option<String>,
     machines: Machines,
     _files: MachineFiles,
-    _prepared: PreparedBoot,
+    prepared: PreparedBoot,
 }
 
 impl NewMachine {
@@ -132,7 +132,8 @@ impl NewMachine {
     ///
     /// As [`NewMachine::create`], or if a file of the machine cannot be read.
     pub fn create_warm(self, cold: bool) -> Result<WarmMachine, Error> {
-        let snapshot = warm::name(&self.spec)?;
+        let digests = self.prepared.digests(&self.spec)?;
+        let snapshot = warm::name(&self.spec, digests)?;
         let machines = self.machines;
         let kept = match machines.snapshot(&snapshot) {
             Ok(kept) if !cold => Some(kept),
@@ -257,7 +258,7 @@ pub fn assemble(
         unloadable,
         machines,
         _files: files,
-        _prepared: prepared,
+        prepared,
     })
 }
 

@@ -22,9 +22,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kraft_core::lifecycle::{HealthCheck, HealthProbe, Lifecycle};
@@ -32,6 +31,7 @@ use kraft_core::machine::MachineSpec;
 use kraft_core::net::Interface;
 use kraft_core::plan::RunRequest;
 use kraft_core::port::{PortMapping, Protocol};
+use kraft_core::reference::Digest;
 use kraft_machine::Machines;
 use kraft_oci::digest;
 use kraft_sys::fs;
@@ -41,9 +41,6 @@ pub const PREFIX: &str = "warm-";
 
 /// The number of digits of the digest in a name.
 const DIGITS: usize = 24;
-
-/// The number of bytes that are read at once.
-const BUFFER: usize = 1 << 20;
 
 /// The time between two health checks, where none is set, in milliseconds.
 const HEALTH_INTERVAL_MS: u64 = 30_000;
@@ -91,18 +88,35 @@ pub fn complete(request: &mut RunRequest) -> Result<(), Error> {
     Ok(())
 }
 
+/// The digests of the files of a machine, as far as they are known without reading them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// That of the kernel.
+    pub kernel: Option<Digest>,
+    /// That of the root archive.
+    pub initrd: Option<Digest>,
+}
+
 /// Returns the name of the snapshot from which machines with a specification continue.
 ///
 /// # Errors
 ///
 /// If the kernel or the root archive cannot be read.
-pub fn name(spec: &MachineSpec) -> Result<String, fs::Error> {
+pub fn name(spec: &MachineSpec, known: Digests) -> Result<String, fs::Error> {
     let mut all = digest::Hasher::default();
     // INVARIANT: no map has keys that are not strings, and no number is a float.
     all.update(&serde_json::to_vec(&essence(spec)).unwrap_or_default());
-    let files = [Some(&spec.kernel), spec.initrd.as_ref()];
-    for path in files.into_iter().flatten() {
-        hash(path, &mut all).map_err(fs::Error::on("read", path))?;
+    let files = [
+        (Some(&spec.kernel), known.kernel),
+        (spec.initrd.as_ref(), known.initrd),
+    ];
+    for (path, known) in files {
+        let Some(path) = path else { continue };
+        let digest = match known {
+            Some(digest) => digest,
+            None => digest::of_file(path)?,
+        };
+        all.update(digest.to_string().as_bytes());
     }
     let digest = all.finish().to_string();
     let (_, digits) = digest.split_once(':').unwrap_or_default();
@@ -160,22 +174,15 @@ fn essence(spec: &MachineSpec) -> MachineSpec {
     }
 }
 
-/// Adds the length and the content of a file to a digest.
-fn hash(path: &Path, to: &mut digest::Hasher) -> io::Result<()> {
-    let mut file = fs::open_file(path)?;
-    to.update(&file.metadata()?.len().to_le_bytes());
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            read => to.update(buffer.get(..read).unwrap_or_default()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn name(spec: &MachineSpec) -> Result<String, fs::Error> {
+        super::name(spec, Digests::default())
+    }
 
     fn spec(dir: &Path) -> MachineSpec {
         let text = r#"{"name": "web", "arch": "x86_64", "platform": "qemu", "origin": "", "kernel": "/k",
@@ -216,8 +223,14 @@ mod tests {
             change(&mut other);
             assert_ne!(name(&other).unwrap(), expected, "{other:?}");
         }
+        // Files whose digests are known are not read.
+        let known = Digests {
+            kernel: Some(digest::of(b"kernel")),
+            initrd: Some(digest::of(b"root")),
+        };
         fs::replace_file(&first.kernel, b"kernels").unwrap();
         assert_ne!(name(&first).unwrap(), expected);
+        assert_eq!(super::name(&first, known).unwrap(), expected);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use kraft_core::lifecycle::{Health, HealthCheck, HealthProbe};
 use kraft_core::port::{PortMapping, Protocol};
 use kraft_net::Networks;
 use kraft_sys::fs;
+use kraft_sys::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
@@ -28,6 +29,19 @@ const REFUSAL: Duration = Duration::from_millis(500);
 /// The longest time between two checks until the first success. Failures of checks that are not due
 /// do not count.
 const EARLY: Duration = Duration::from_secs(1);
+
+/// The time over which the use of processors is measured, before a snapshot is made of a machine whose
+/// port is only known to be open.
+const QUIET_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The number of such times in a row after which it is ready.
+const QUIET_INTERVALS: u32 = 3;
+
+/// The share of a processor of which it uses less: a tenth.
+const QUIET_SHARE: u32 = 10;
+
+/// How long that is waited for: some programs are never quiet.
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a guest may take to see the end of a connection.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
@@ -107,6 +121,11 @@ impl Checker {
                 if recorded.status == Health::Healthy
                     && let Some(name) = warm.take()
                 {
+                    // That a port is open says little: a program may listen before it is ready.
+                    let is_open_only = matches!(check.probe, HealthProbe::Tcp { .. });
+                    if is_open_only && !wait_until_quiet(&dir, &stopped) {
+                        return;
+                    }
                     keep_warm(&machines, id, &name, &dir);
                 }
             }
@@ -115,6 +134,31 @@ impl Checker {
         std::thread::Builder::new().name(name).spawn(run).ok()?;
         Some(Self { _stop: stop })
     }
+}
+
+/// Waits until a machine uses hardly any processor time, as a server does that waits for requests, for
+/// [`QUIET_LIMIT`] at most; `false` if it ends before.
+fn wait_until_quiet(dir: &MachineDir, stopped: &Receiver<()>) -> bool {
+    let cpu = || {
+        let vmm = Record::load(dir).ok()?.run?.vmm?;
+        Some(Usage::of(&vmm)?.cpu)
+    };
+    let began = Instant::now();
+    let (mut before, mut quiet) = (cpu(), 0);
+    while quiet < QUIET_INTERVALS && began.elapsed() < QUIET_LIMIT {
+        let at = Instant::now();
+        if stopped.recv_timeout(QUIET_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        let now = cpu();
+        let used = now
+            .zip(before)
+            .map(|(now, before)| now.saturating_sub(before));
+        let is_quiet = used.is_some_and(|used| used < at.elapsed() / QUIET_SHARE);
+        quiet = if is_quiet { quiet + 1 } else { 0 };
+        before = now;
+    }
+    true
 }
 
 /// Makes the snapshot that later machines continue from, unless there is one.

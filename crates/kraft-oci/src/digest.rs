@@ -15,13 +15,36 @@
 //! ```
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use kraft_core::reference::Digest;
+use kraft_sys::fs;
 use sha2::{Digest as _, Sha256};
+
+/// The number of bytes of a file that are read at once.
+const BUFFER: usize = 1 << 20;
 
 /// Returns the digest of bytes.
 pub fn of(bytes: &[u8]) -> Digest {
     Digest::of_sha256(Sha256::digest(bytes).into())
+}
+
+/// Returns the digest of a file.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn of_file(path: &Path) -> Result<Digest, fs::Error> {
+    let reading = || fs::Error::on("read", path);
+    let mut file = fs::open_file(path)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer).map_err(reading())? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
 }
 
 /// Counts and hashes a stream of bytes.

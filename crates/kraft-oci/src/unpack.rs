@@ -148,10 +148,25 @@ fn word(role: Role) -> &'static str {
     }
 }
 
+/// Returns the digest of a file in the cache, which is part of its name; `None` if the path is not that of
+/// such a file. [`unpack`] has verified it.
+///
+/// ```
+/// use kraft_oci::unpack::digest;
+///
+/// let path = format!("cache/0f/kernel-{:064x}", 7);
+/// assert_eq!(digest(path.as_ref()).unwrap().hex(), format!("{:064x}", 7));
+/// assert_eq!(digest("kernel".as_ref()), None);
+/// ```
+#[must_use]
+pub fn digest(path: &Path) -> Option<Digest> {
+    let (_, sum) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    format!("sha256:{sum}").parse().ok()
+}
+
 /// Returns whether a cached file matches the digest in its name.
 fn is_whole(path: &Path) -> io::Result<bool> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some((_, sum)) = name.rsplit_once('-') else {
+    let Some(expected) = digest(path) else {
         return Ok(false);
     };
     let mut file = fs::open_file(path)?;
@@ -160,7 +175,7 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     loop {
         let count = read_some(&mut file, &mut buffer)?;
         if count == 0 {
-            return Ok(hasher.finish().hex() == sum);
+            return Ok(hasher.finish() == expected);
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
     }

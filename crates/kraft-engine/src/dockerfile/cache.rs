@@ -19,6 +19,7 @@ use kraft_build::state::Product;
 use kraft_build::trees;
 use kraft_buildkit::Secret;
 use kraft_core::reference::Digest;
+use kraft_oci::digest;
 use kraft_rootfs::dockerfile::{self, Keep, Settings};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
@@ -112,6 +113,9 @@ struct Record {
     size: u64,
     time: i128,
     settings: Settings,
+    /// Digest of the archive, once it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     /// Paths and patterns that were read from the context, if the builder reports them.
     #[serde(default)]
     taken: Option<Vec<String>>,
@@ -192,6 +196,7 @@ impl Slot {
             size: product.size,
             time: product.time,
             settings: image.settings.clone(),
+            digest: None,
             taken: image.taken.clone(),
         })?;
         prune(&dir(ctx));
@@ -211,6 +216,39 @@ impl Slot {
         let bytes = serde_json::to_vec(record).map_err(Error::Record)?;
         Ok(fs::replace_file(&self.record, &bytes)?)
     }
+}
+
+/// Returns the digest of an archive in the cache. It is computed once, and recorded.
+///
+/// # Errors
+///
+/// If the archive cannot be read.
+pub(crate) fn digest_of(archive: &Path) -> Result<Digest, fs::Error> {
+    let product = || Product::of(archive).map_err(fs::Error::on("read", archive));
+    let path = archive.with_extension("json");
+    // The record is that of the archive as it is.
+    let recorded = |product: &Product| {
+        let bytes = fs::read_file(&path, LARGEST).ok()?;
+        let record: Record = serde_json::from_slice(&bytes).ok()?;
+        (record.size == product.size && record.time == product.time).then_some(record)
+    };
+    let before = product()?;
+    let known = recorded(&before).and_then(|record| record.digest?.parse().ok());
+    if let Some(digest) = known {
+        return Ok(digest);
+    }
+    let digest = digest::of_file(archive)?;
+    let after = product()?;
+    if (after.size, after.time) == (before.size, before.time)
+        && let Some(mut record) = recorded(&after)
+    {
+        record.digest = Some(digest.to_string());
+        // Without it, the archive is read again the next time.
+        if let Ok(bytes) = serde_json::to_vec(&record) {
+            let _ = fs::replace_file(&path, &bytes);
+        }
+    }
+    Ok(digest)
 }
 
 /// Returns what selects the slot of a Dockerfile.

@@ -30,6 +30,7 @@ use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::lock::Lock;
 
 pub use builders::{Attempted, Builder, BuilderState, states};
+pub(crate) use cache::digest_of;
 pub use cache::remove_unused;
 pub use error::Error;
 pub use names::docker_full_name;
