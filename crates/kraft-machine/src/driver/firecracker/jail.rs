@@ -50,12 +50,13 @@ pub(super) fn empty(dir: &MachineDir) -> Result<(), fs::Error> {
 
 /// Returns the root directory of a Firecracker, relative to the machine's directory.
 fn root(dir: &MachineDir, program: &[String]) -> Option<PathBuf> {
-    let name = Path::new(exec_file(program)?).file_name()?;
+    // The jailer takes the name of the file that a link leads to.
+    let file = Path::new(exec_file(program)?).canonicalize().ok()?;
     let id = dir.path().file_name()?;
     Some(
         [
             Path::new(BASE),
-            Path::new(name),
+            Path::new(file.file_name()?),
             Path::new(id),
             Path::new("root"),
         ]
