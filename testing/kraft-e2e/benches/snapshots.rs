@@ -1,10 +1,11 @@
 //! How long it takes from `kraft` to the first answer of a server in a machine: booted, restored by
-//! kraft, and restored by a bare QEMU; and how long twenty copies take.
+//! kraft, and restored by a bare QEMU; how long twenty copies take; and how long the first request to a
+//! machine takes that sleeps.
 //!
 //! `cargo bench -p kraft-e2e --bench snapshots` prints medians of `ROUNDS=20` and their ratios, without
-//! KVM. Needed are gcc, the built-in runtime (`make runtime`), and for the other rows nginx, Python
-//! and Node of this host, and a `KRAFT_UNIKRAFT_SERVER=IMAGE`, a Unikraft image that answers HTTP on
-//! port 8080. What is missing is left out.
+//! KVM, and of `SLEEPS` cycles, which are 50 a round. Needed are gcc, the built-in runtime (`make runtime`),
+//! and for the other rows nginx, Python and Node of this host, and a `KRAFT_UNIKRAFT_SERVER=IMAGE`, a
+//! Unikraft image that answers HTTP on port 8080. What is missing is left out.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use kraft_e2e::harness::{Bench, has_builtin_runtime, skip};
 use kraft_e2e::linux::add_host_program;
+use kraft_e2e::networks::compile;
 use kraft_e2e::registry::free_port;
 use serde_json::{Value, json};
 
@@ -46,6 +48,10 @@ fn main() {
     for server in servers(&bench) {
         measure(&bench, &server, rounds);
     }
+    let cycles = std::env::var("SLEEPS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    sleeps(&bench, cycles.unwrap_or(50 * rounds));
 }
 
 fn servers(bench: &Bench) -> Vec<Server> {
@@ -235,13 +241,107 @@ fn forks(bench: &Bench, name: &str) {
         }
     });
     let answered = began.elapsed();
+    let copies = bench.json(["inspect"].into_iter().chain(names.lines()));
+    let sizes = |field: &str| -> u64 {
+        let pids = copies.as_array().unwrap().iter().map(|it| &it["pid"]);
+        let size = |pid| memory_of(&format!("/proc/{pid}/smaps_rollup"), field);
+        pids.map(size).sum()
+    };
     println!(
-        "  20 copies: `kraft fork` {:.0} ms, all answered after {:.0} ms",
+        "  20 copies: `kraft fork` {:.0} ms, all answered after {:.0} ms; their memory: {} MiB, of which {} MiB \
+         are shared",
         started.as_secs_f64() * 1e3,
-        answered.as_secs_f64() * 1e3
+        answered.as_secs_f64() * 1e3,
+        sizes("Rss") >> 10,
+        (sizes("Rss") - sizes("Pss")) >> 10
     );
     let names: Vec<&str> = names.lines().collect();
     bench.ok(["rm", "--force"].into_iter().chain(names));
+}
+
+/// Answers each request with its number.
+const COUNTER: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) {
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    if (bind(server, (void *)&any, sizeof any) || listen(server, 64)) return 1;
+    for (int number = 1;; number++) {
+        char request[4096];
+        int client = accept(server, 0, 0);
+        if (read(client, request, sizeof request) < 0) return 2;
+        dprintf(client, "%d\n", number);
+        shutdown(client, SHUT_WR);
+        while (read(client, request, sizeof request) > 0);
+        close(client);
+    }
+}
+"#;
+
+/// Asks a machine again and again that sleeps in between, and compares the times with a bare restore.
+fn sleeps(bench: &Bench, cycles: usize) {
+    compile(bench, "counter", COUNTER);
+    let run = |more: &[&str]| {
+        let port = free_port();
+        let published = format!("127.0.0.1:{port}:8080");
+        let mut args = vec!["run", "-W", "-d", "-n", "one", "--port", &published];
+        args.extend(more);
+        args.push("./counter");
+        bench.ok(args);
+        port
+    };
+    let port = run(&[]);
+    first_answer(port, Instant::now());
+    let saved_card = card(&command_line(bench));
+    bench.ok(["snapshot", "create", "one", "counter"]);
+    let raw = Raw::of(bench, "counter", &saved_card);
+    bench.ok(["rm", "--force", "one"]);
+    let bare = median((0..cycles.clamp(1, 20)).map(|_| raw.restore()).collect());
+
+    let port = run(&["--sleep-after", "100ms"]);
+    let (mut times, mut last) = (Vec::new(), 0);
+    for _ in 0..cycles {
+        bench.wait_for_state("one", "asleep");
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"?").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        times.push(began.elapsed());
+        let number: u64 = answer.trim().parse().expect("a request was lost");
+        assert!(last == 0 || number == last + 1, "{number} after {last}");
+        last = number;
+    }
+    bench.ok(["rm", "--force", "one"]);
+    times.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    let limit = bare + 20.0;
+    let late = times.iter().filter(|it| it.as_secs_f64() * 1e3 > limit);
+    println!(
+        "\n{:<12} {:>9} {:>9} {:>9} {:>9} {:>17}",
+        "asleep", "cycles", "median", "99 %", "longest", "later than QEMU+20"
+    );
+    println!(
+        "{:<12} {cycles:>9} {:>9.1} {:>9.1} {:>9.1} {:>17}   (QEMU {bare:.1} ms)",
+        "counter",
+        at(50),
+        at(99),
+        at(100),
+        late.count()
+    );
+}
+
+/// Returns a field of `/proc/PID/smaps_rollup` in KiB.
+fn memory_of(path: &str, field: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    size.unwrap_or_default()
 }
 
 fn first_answer(port: u16, began: Instant) -> Duration {

@@ -412,7 +412,11 @@ fn interfaces() -> String {
 }
 
 /// Compiles a C program for guests, linked statically, into the home.
-fn compile(bench: &Bench, name: &str, text: &str) {
+/// Compiles a program in a bench, linked statically.
+///
+/// # Panics
+/// If it cannot be compiled.
+pub fn compile(bench: &Bench, name: &str, text: &str) {
     let source = bench.path().join(format!("{name}.c"));
     fs::write(&source, text).unwrap();
     let mut compile = Command::new("gcc");
