@@ -1,27 +1,23 @@
 //! Firecracker: every command of machines on it, what it cannot do, and kernels that are built for it on
 //! QEMU.
 //!
-//! The VMM is the emulator, which boots the same kernels without KVM. `KRAFT_FIRECRACKER=PATH` is a real
-//! one, linked statically: it runs in a guest whose emulated processor has KVM.
+//! The VMM is the emulator, which boots the same kernels without KVM. A real one is checked by
+//! `real_firecracker`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
-use kraft_e2e::harness::{
-    Bench, Outcome, eventually, has_builtin_runtime, is_running, kraft_binary, skip,
-};
-use kraft_e2e::limit;
-use kraft_e2e::linux;
+use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, is_running, skip};
 use kraft_e2e::networks::{Place, get, traces};
 use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::snapshots::pids;
+use crate::snapshots::{damage, kill_at_random, kills};
 
 /// The emulator.
 const EMULATOR: &str = env!("CARGO_BIN_EXE_firecracker");
@@ -79,7 +75,7 @@ int main(int count, char **words) {
 "#;
 
 /// Compiles the program in the bench; `None` (and said so) if that, or the runtime, is not here.
-fn program(bench: &Bench) -> Option<String> {
+pub(crate) fn program(bench: &Bench) -> Option<String> {
     if !has_builtin_runtime() {
         skip("the built-in runtime is not built: make runtime");
         return None;
@@ -396,7 +392,7 @@ fn faults_of_its_api_are_reported_and_leave_no_process() {
 
 /// A kernel for Firecracker: it is entered in 64-bit mode with Linux's `boot_params`, prints its command
 /// line and powers off by the keyboard controller.
-const KERNEL: &str = r#"
+pub(crate) const KERNEL: &str = r#"
 .intel_syntax noprefix
 .globl _start
 .section .uk_inittab, "a"
@@ -421,7 +417,7 @@ _start:
 
 /// A kernel that waits for the Del of Ctrl, Alt and Del (0x71, in the set of codes that keyboards start with),
 /// and powers off.
-const KEYBOARD_KERNEL: &str = r#"
+pub(crate) const KEYBOARD_KERNEL: &str = r#"
 .intel_syntax noprefix
 .globl _start
 .section .uk_inittab, "a"
@@ -445,7 +441,7 @@ _start:
 "#;
 
 /// A kernel that causes an exception, and another one while that is handled.
-const CRASHING_KERNEL: &str = r#"
+pub(crate) const CRASHING_KERNEL: &str = r#"
 .intel_syntax noprefix
 .globl _start
 .section .uk_inittab, "a"
@@ -463,7 +459,7 @@ _start:
   ud2
 "#;
 
-fn kernel(bench: &Bench, text: &str) -> PathBuf {
+pub(crate) fn kernel(bench: &Bench, text: &str) -> PathBuf {
     let (source, out) = (bench.path().join("k.S"), bench.path().join("app_fc-x86_64"));
     fs::write(&source, text).unwrap();
     let flags = [
@@ -569,60 +565,6 @@ fn a_guest_that_crashes_is_recorded_and_restarted_by_its_policy() {
     bench.wait_for_state("again", "errored");
     let log = bench.ok(["logs", "again"]);
     assert_eq!(log.matches('x').count(), 3, "{log}");
-}
-
-#[test]
-fn whatever_is_killed_while_it_is_saved_or_restored_it_continues_where_it_was() {
-    let bench = bench();
-    let Some(program) = program(&bench) else {
-        return;
-    };
-    let rounds = std::env::var("KRAFT_TORTURE").ok();
-    let rounds: u32 = rounds.and_then(|text| text.parse().ok()).unwrap_or(6);
-    let _ = run(&bench, &["--detach", "--name", "one", &program, "who"]).success();
-    line_above(&bench, "one", 1);
-    let id = inspect(&bench, "one")["id"].as_str().unwrap().to_owned();
-    let mut whole = Duration::ZERO;
-    for action in ["suspend", "resume"] {
-        let began = Instant::now();
-        bench.ok([action, "one"]);
-        whole = whole.max(began.elapsed());
-    }
-    let keepers = || pids(&["__monitor", &id]);
-    for round in 0..rounds {
-        let action = match bench.state("one").as_str() {
-            "suspended" => "resume",
-            _ => "suspend",
-        };
-        let before = keepers();
-        let mut command = bench.command([action, "one"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        std::thread::sleep(whole.mul_f64(f64::from(round * 7 % 10) / 10.0));
-        for pid in keepers().into_iter().filter(|pid| !before.contains(pid)) {
-            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
-        }
-        let _ = child.wait();
-        eventually("a state", || match bench.state("one").as_str() {
-            "running" => keepers().len() == 1,
-            "suspended" => keepers().is_empty() && pids(&["--api-sock", &id]).is_empty(),
-            _ => false,
-        });
-    }
-    if bench.state("one") == "suspended" {
-        bench.ok(["resume", "one"]);
-    }
-    let at = last(&bench, "one");
-    line_above(&bench, "one", at);
-    // Nothing was done twice, and nothing left out.
-    let numbers: Vec<u32> = lines(&bench, "one").iter().map(|it| it.number).collect();
-    let whole = numbers.first()..=numbers.last();
-    assert!(
-        numbers.is_sorted_by(|one, next| one + 1 == *next),
-        "{whole:?}: {numbers:?}"
-    );
-    let saved = bench.runtime().join("machines").join(id).join("saved");
-    assert!(!saved.exists());
 }
 
 /// A line of the program: a number, something random, the time in seconds and the name of the host.
@@ -799,6 +741,40 @@ fn what_was_saved_and_does_not_fit_is_refused_and_a_cold_start_is_offered() {
 }
 
 #[test]
+fn a_machine_is_not_restored_from_damaged_files() {
+    let bench = bench();
+    let Some(program) = program(&bench) else {
+        return;
+    };
+    let _ = run(&bench, &["--detach", "--name", "web", &program, "who"]).success();
+    line_above(&bench, "web", 1);
+    bench.ok(["suspend", "web"]);
+    damage(&bench);
+    let before = last(&bench, "web");
+    bench.ok(["resume", "web"]);
+    assert_eq!(line_above(&bench, "web", before).number, before + 1);
+}
+
+#[test]
+fn whatever_is_killed_at_any_moment_the_state_is_the_old_one_or_the_new_one() {
+    let bench = bench();
+    let Some(program) = program(&bench) else {
+        return;
+    };
+    fs::copy(&program, bench.path().join("server")).unwrap();
+    let _ = run(&bench, &["--detach", "--name", "web", &program, "who"]).success();
+    line_above(&bench, "web", 1);
+    let mut seen = 0;
+    kill_at_random(&bench, kills(6), &["--id"], |at| {
+        seen = line_above(&bench, "web", seen).number;
+        // It never goes back, and nothing is missing.
+        let numbers: Vec<u32> = lines(&bench, "web").iter().map(|it| it.number).collect();
+        let whole = numbers.is_sorted_by(|one, next| one + 1 == *next);
+        assert!(whole, "{at}: {numbers:?}");
+    });
+}
+
+#[test]
 fn a_shell_in_it_is_used_from_a_terminal() {
     crate::attach::shell(&bench(), &["--plat", "fc"]);
 }
@@ -853,6 +829,19 @@ fn network(ordinary: bool) {
         printed == "copy-1: hello from one\none: hello from one\n"
     });
     place.ok(["stop", "one", "two", "copy-1"]);
+    // One that sleeps while it is idle is woken by a connection.
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let idle = ["--name", "idle", "--port", &published];
+    let server = ["--sleep-after", "300ms", "./server", "idle"];
+    place.ok(run.iter().chain(&idle).chain(&server).copied());
+    for _ in 0..2 {
+        eventually("it sleeps", || {
+            place.json(["inspect", "idle"])[0]["state"] == "asleep"
+        });
+        assert_eq!(get(port).unwrap(), "hello from idle\n");
+    }
+    place.ok(["rm", "--force", "idle"]);
     eventually("the holder ends", || place.holder("web").is_none());
     place.nothing_is_left(&before);
 }
@@ -865,129 +854,4 @@ fn machines_in_networks_are_reached_by_name_and_by_ports() {
 #[test]
 fn machines_of_an_ordinary_user_in_networks_are_reached_by_name_and_by_ports() {
     network(true);
-}
-
-/// What is checked on the real one, in a shell: each line that begins with `check` is compared.
-const SCRIPT: &str = r#"
-for module in irqbypass ccp kvm; do insmod /kvm/$module.ko; done
-insmod /kvm/kvm-amd.ko
-for module in llc stp bridge tun; do insmod /net/$module.ko; done
-ip link set lo up
-export HOME=/tmp PATH=/bin:/usr/bin KRAFTKIT_FIRECRACKER=/firecracker KRAFTKIT_OFFLINE=true
-cd /tmp
-fc() { /kraft run --plat fc "$@" 2>/tmp/stderr; }
-field() { /kraft inspect web | tr -d ' ,"' | sed -n "s/^$1://p" | head -n 1; }
-answer() { for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://127.0.0.1:8080/ 2>/dev/null && return; sleep 1; done; echo none; }
-check() { echo "check $*" | tr -d '\r'; }
-check printed $(fc --rm /app print 7 a 'b c'); fc --rm /app print 7 a >/dev/null; check status $?
-/kraft net create web >/dev/null
-fc -d --network web --name web -p 8080:8080 /server web >/dev/null
-check served $(answer)
-/kraft pause web >/dev/null; check paused $(field state)
-/kraft unpause web >/dev/null; check resumed $(field state) $(answer)
-kill -9 $(field monitor_pid); sleep 1; /kraft ps >/dev/null; sleep 1
-check adopted $(field state) $(answer)
-/kraft stop web >/dev/null; check stopped $(field state) $(field exit_code)
-/kraft start -d web >/dev/null; check again $(answer)
-kill -9 $(field pid); sleep 2; check killed $(field state) $(field exit_code)
-# The jailer changes the root directory, which the one of a boot archive does not allow.
-mkdir /new; mount -t tmpfs none /new; cp -a /bin /lib* /kraft /firecracker /jailer /app /new
-mkdir -p /new/proc /new/sys /new/dev /new/tmp
-for what in proc sysfs:sys devtmpfs:dev; do mount -t ${what%:*} none /new/${what#*:}; done
-cat >/new/inner <<'END'
-export KRAFTKIT_FIRECRACKER='/jailer --exec-file /firecracker --uid 1234 --gid 1234'
-cd /tmp
-/kraft run --plat fc -d --name jailed /app wait >/dev/null 2>/tmp/stderr
-for i in 1 2 3 4 5 6 7 8 9; do [ -z "$(/kraft logs jailed)" ] || break; sleep 1; done
-pid=$(/kraft inspect jailed | tr -d ' ,"' | sed -n 's/^pid://p')
-user=$(sed -n 's/^Uid:.//p' /proc/$pid/status | cut -f 1)
-echo "check jailed $user $(ls /proc/$pid/root | grep -c control.sock)"
-/kraft stop jailed >/dev/null; echo "check jailed" $(/kraft logs jailed) | tr -d '\r'
-END
-chroot /new sh /inner
-/kraft rm web >/dev/null; check removed $(/kraft ps -a -o json)
-cat /tmp/stderr
-"#;
-
-#[test]
-fn a_real_firecracker_runs_machines_where_kvm_works() {
-    let Some(firecracker) = std::env::var_os("KRAFT_FIRECRACKER") else {
-        eprintln!("SKIPPED: KRAFT_FIRECRACKER names no Firecracker");
-        return;
-    };
-    let Some(place) = Place::new(false) else {
-        return;
-    };
-    let bench = &place.bench;
-    let Some(app) = program(bench) else {
-        return;
-    };
-    let jailer = Path::new(&firecracker).with_file_name("jailer");
-    let root = bench.path().join("root");
-    let prepared = linux::kernel().and_then(|kernel| {
-        linux::lay_out(&root, SCRIPT)?;
-        linux::add_kvm(&root)?;
-        linux::add_networks(&root)?;
-        Ok(kernel)
-    });
-    let kernel = match prepared {
-        Ok(kernel) => kernel,
-        Err(reason) => return skip(reason),
-    };
-    linux::add_host_program(&root, kraft_binary());
-    for (from, to) in [
-        (kraft_binary(), "kraft"),
-        (firecracker.as_ref(), "firecracker"),
-        (app.as_ref(), "app"),
-        (&bench.path().join("server"), "server"),
-        // Beside it, as in its releases.
-        (&jailer, "jailer"),
-    ] {
-        fs::copy(from, root.join(to)).unwrap();
-    }
-    bench.ok(["rootfs", "build", "root", "-o", "root.cpio"]);
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args([
-        "-machine",
-        "q35,accel=tcg",
-        "-cpu",
-        "max,+svm",
-        "-m",
-        "2G",
-        "-nodefaults",
-    ])
-    .args([
-        "-display",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-        "-initrd",
-        "root.cpio",
-    ])
-    .args(["-append", "console=ttyS0 quiet panic=-1", "-kernel"])
-    .arg(kernel)
-    .current_dir(bench.path());
-    let outcome = Outcome::within(limit::USUAL, &mut qemu).success();
-    let checks: Vec<&str> = outcome
-        .stdout
-        .lines()
-        .map(|line| line.trim_end_matches('\r'))
-        .filter_map(|line| line.strip_prefix("check "))
-        .collect();
-    let expected = [
-        "printed [a] [b c] TEXT= kraft: exit status 7",
-        "status 7",
-        "served hello from web",
-        "paused paused",
-        "resumed running hello from web",
-        "adopted running hello from web",
-        "stopped exited 0",
-        "again hello from web",
-        "killed exited 137",
-        "jailed 1234 1",
-        "jailed waiting terminated kraft: exit status 0",
-        "removed []",
-    ];
-    assert_eq!(checks, expected, "{}", outcome.stdout);
 }

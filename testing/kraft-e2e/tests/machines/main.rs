@@ -17,6 +17,7 @@ mod network;
 mod network_forms;
 mod network_kills;
 mod profile;
+mod real_firecracker;
 mod recovery;
 mod restart;
 mod runtime;
