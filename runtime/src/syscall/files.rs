@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::abi::calls::Call;
 use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
+use crate::arch::PAGE;
 use crate::file::inotify::{self, Changes};
 use crate::file::io::{Input, Output};
 use crate::file::locks::{self, Lock, Owner};
@@ -553,11 +554,13 @@ pub fn allocate(fd: i32, mode: usize, offset: i64, length: i64) -> Result {
         .ok_or(Errno::FBIG)?;
     let size = node.metadata().size;
     if mode & (PUNCH_HOLE | ZERO_RANGE) != 0 {
-        let zeros = [0; 4096];
+        let zeros = [0; PAGE];
         let mut at = offset;
-        while at < end.min(size) {
-            let part = (end.min(size) - at).min(zeros.len() as u64) as usize;
-            at += node.write(at, &mut Input::kernel(&zeros[..part]))? as u64;
+        // What is in a hole has no memory, and needs none.
+        while let Some(data) = node.next(at, false).filter(|&data| data < end.min(size)) {
+            let rest = (end.min(size) - data) as usize;
+            let part = rest.min(PAGE - data as usize % PAGE);
+            at = data + node.write(data, &mut Input::kernel(&zeros[..part]))? as u64;
         }
     }
     if mode & KEEP_SIZE == 0 && end > size {

@@ -138,6 +138,12 @@ pub fn leave() -> ! {
 
 /// Continues with the next thread that is ready; waits for interrupts while there is none.
 fn switch() {
+    let previous = current();
+    // What passes until a thread is ready is not its time.
+    let left = arch::monotonic();
+    let ran = left.saturating_sub(previous.run_since.get());
+    previous.run_time.set(previous.run_time.get() + ran);
+    previous.run_since.set(left);
     let next = loop {
         if let Some(next) = SCHEDULER.ready.borrow_mut().pop_front() {
             break next;
@@ -155,13 +161,11 @@ fn switch() {
     if !SCHEDULER.ready.borrow().is_empty() {
         arm(now + SLICE);
     }
-    let previous = current();
     if Rc::ptr_eq(&previous, &next) {
+        previous.run_since.set(now);
         return;
     }
     previous.check_stack();
-    let ran = now.saturating_sub(previous.run_since.get());
-    previous.run_time.set(previous.run_time.get() + ran);
     if previous.state.get() != State::Dead {
         previous.fpu.borrow_mut().save();
         previous.tls.set(arch::user_tls());

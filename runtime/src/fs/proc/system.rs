@@ -1,6 +1,7 @@
 //! The files of `/proc` about the machine (`proc(5)`).
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, PAGE};
@@ -296,13 +297,21 @@ fn virtual_memory(text: &mut Text) {
 
 /// Hundredths of a second that programs ran and that nothing ran.
 fn ticks() -> (u64, u64) {
+    static TICKS: Global<Cell<(u64, u64)>> = Global::new(Cell::new((0, 0)));
     const TICK: u64 = SECOND / 100;
     let ran: u64 = task::all_processes()
         .iter()
         .map(|process| process.total_run_time() + process.child_run_time.get())
         .sum();
     let up = arch::monotonic();
-    (ran / TICK, up.saturating_sub(ran) / TICK)
+    // Programs expect that neither gets less.
+    let (most_ran, most_idle) = TICKS.get();
+    let now = (
+        most_ran.max(ran / TICK),
+        most_idle.max(up.saturating_sub(ran) / TICK),
+    );
+    TICKS.set(now);
+    now
 }
 
 fn uptime(text: &mut Text) {
