@@ -8,6 +8,8 @@ use crate::http::Response;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Code {
+    /// The error has no number of its own: the state of the resource says what happened.
+    Unnumbered = 0,
     /// The path does not support the method.
     WrongMethod = 2,
     /// The path does not exist.
@@ -49,6 +51,8 @@ pub(crate) struct Fault {
     pub code: Code,
     /// Message for users.
     pub message: String,
+    /// UUID, name and state of the resource, if the response reports them with the error.
+    pub about: Option<(String, String, &'static str)>,
 }
 
 impl Fault {
@@ -56,7 +60,14 @@ impl Fault {
         Self {
             code,
             message: message.into(),
+            about: None,
         }
+    }
+
+    /// Reports the resource that the error is about, and its state.
+    pub(crate) fn about(mut self, uuid: &str, name: &str, state: &'static str) -> Self {
+        self.about = Some((uuid.to_owned(), name.to_owned(), state));
+        self
     }
 
     /// Returns the response to a request that is rejected as a whole, not item by item.
@@ -75,25 +86,31 @@ impl Fault {
 pub(crate) fn items(collection: &str, outcomes: Vec<(Value, Result<Value, Fault>)>) -> Response {
     let total = outcomes.len();
     let mut failed = 0;
+    let mut late = 0;
     let mut list = Vec::with_capacity(total);
     for (asked, outcome) in outcomes {
         list.push(outcome.unwrap_or_else(|fault| {
             failed += 1;
-            let mut item = json!({
-                "status": "error",
-                "message": fault.message,
-                "error": fault.code as u16,
-            });
-            for key in ["uuid", "name"] {
-                if let (Some(id), Some(item)) = (asked.get(key), item.as_object_mut()) {
-                    item.insert(key.to_owned(), id.clone());
-                }
+            late += usize::from(fault.code == Code::TimedOut);
+            let mut item = serde_json::Map::new();
+            item.insert("status".to_owned(), json!("error"));
+            item.insert("message".to_owned(), json!(fault.message));
+            if fault.code != Code::Unnumbered {
+                item.insert("error".to_owned(), json!(fault.code as u16));
             }
-            item
+            for key in ["uuid", "name"] {
+                item.extend(asked.get(key).map(|id| (key.to_owned(), id.clone())));
+            }
+            if let Some((uuid, name, state)) = fault.about {
+                let own = [("uuid", uuid), ("name", name), ("state", state.to_owned())];
+                item.extend(own.map(|(key, text)| (key.to_owned(), json!(text))));
+            }
+            Value::Object(item)
         }));
     }
     let mut body = match failed {
         0 => json!({"status": "success"}),
+        _ if late == total => json!({"status": "error", "message": "The wait timed out"}),
         _ if failed == total => json!({
             "status": "error", "message": "Failed to perform all operations"
         }),

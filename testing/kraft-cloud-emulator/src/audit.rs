@@ -8,30 +8,49 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 use crate::server::Shared;
-use crate::world::{Instance, State, stamp};
+use crate::world::{Instance, State, fresh_uuid, stamp};
 
 /// Interval between two looks for new events.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Returns the event of an instance that moved from a state to its current one.
-pub(crate) fn moved(one: &Instance, before: State) -> Value {
+pub(crate) fn moved(one: &Instance, before: State, owner: &str) -> Value {
     let kind = match one.state {
         State::Starting | State::Running => "start",
         State::Draining => "drain",
         State::Standby => "suspend",
         State::Stopped | State::Stopping | State::Template | State::Checkpoint => "stop",
     };
+    let mut data = json!({"prev": before.word(), "new": one.state.word()});
+    if let (State::Stopped, Some(bits), Some(data)) = (one.state, one.reason, data.as_object_mut())
+    {
+        data.insert("stop".to_owned(), json!({"reason": reasons(bits)}));
+    }
     json!({
         "type": "vm.state_change",
         "timestamp": stamp(),
         "object": {
             "type": "i",
             "uuid": one.uuid,
+            "owner": owner,
             "tags": one.asked.get("tags").cloned().unwrap_or_else(|| json!([])),
         },
-        "attribution": {"kind": kind, "trigger": "observed", "origin": "api"},
-        "data": {"prev": before.word(), "new": one.state.word()},
+        "attribution": {
+            "operation": fresh_uuid(), "kind": kind, "trigger": "observed", "origin": "api",
+            "user": owner,
+        },
+        "data": data,
     })
+}
+
+/// Returns the names of the bits of a stop reason.
+fn reasons(bits: u8) -> Vec<&'static str> {
+    ["kernel", "app", "platform", "user", "forced"]
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| bits & (1 << at) != 0)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// Returns whether a client that filters by type, UUID and tags receives an event.

@@ -36,6 +36,8 @@ pub(crate) type Field = (&'static str, Kind, bool);
 
 /// Maximum number of elements of a list (API description).
 const MAX_ITEMS: usize = 253;
+/// Maximum number of members of an object whose values are strings.
+const MAX_TEXTS: usize = 256;
 
 /// Fields of an image that is given as an object.
 const IMAGE: &[Field] = &[
@@ -85,11 +87,14 @@ fn checked(value: &Value, shape: &[Field], at: &str) -> Result<(), Fault> {
 }
 
 fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
+    if let (Kind::Uuid, Some(text)) = (kind, value.as_str())
+        && uuid::Uuid::parse_str(text).is_err()
+    {
+        return Err(Fault::new(Code::Invalid, format!("Invalid uuid '{text}'")));
+    }
     let good = match kind {
         Kind::Text(most) => value.as_str().is_some_and(|text| text.len() <= *most),
-        Kind::Uuid => value
-            .as_str()
-            .is_some_and(|text| uuid::Uuid::parse_str(text).is_ok()),
+        Kind::Uuid => value.is_string(),
         Kind::Number(low, high) => value.as_i64().is_some_and(|n| *low <= n && n <= *high),
         Kind::MaybeNumber => value.is_i64() || value.is_null(),
         Kind::Flag => value.is_boolean(),
@@ -99,7 +104,7 @@ fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
         Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         Kind::Texts => {
             let map = value.as_object();
-            map.is_some_and(|map| map.len() <= MAX_ITEMS && map.values().all(Value::is_string))
+            map.is_some_and(|map| map.len() <= MAX_TEXTS && map.values().all(Value::is_string))
         }
         Kind::Object(fields) => return checked(value, fields, at),
         Kind::List(kind) => match value.as_array() {

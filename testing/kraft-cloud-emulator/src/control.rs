@@ -28,10 +28,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str, known: bool
         ("GET", ["metros"]) => success(json!({"metros": metros(&world, request)})),
         ("GET", ["auth"]) => success(organisation(&world)),
         ("GET", ["images"]) => success(json!({"images": images(&world, request)})),
-        ("GET", ["nodes"] | ["nodes", "wait"]) => {
-            let nodes: Vec<&Value> = world.nodes.iter().filter(|n| meets(n, request)).collect();
-            success(json!({"total_count": nodes.len(), "nodes": nodes}))
-        }
+        ("GET", ["nodes"] | ["nodes", "wait"]) => nodes(&world, request),
         ("GET", ["nodes", "providers", provider, "regions"]) => match *provider {
             "aws" => success(json!({"regions": [{"name": "eu-central-1", "iata": "FRA"}]})),
             "manual" => success(json!({"regions": []})),
@@ -46,6 +43,14 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str, known: bool
             "manual" => success(json!({"machine_types": []})),
             _ => missing("provider"),
         },
+        ("POST", ["nodes", "activate"]) => match body.get("csr").and_then(Value::as_str) {
+            Some(_) => success(json!({"license": "emulated"})),
+            None => Fault::new(Code::Malformed, "the body misses `csr`").whole(400),
+        },
+        ("POST", ["nodes", "deactivate"]) => match body.get("serial").and_then(Value::as_str) {
+            Some(_) => success(Value::Null),
+            None => Fault::new(Code::Malformed, "the body misses `serial`").whole(400),
+        },
         ("GET", ["nodes", uuid] | ["nodes", uuid, "wait"]) => {
             let found: Vec<&Value> = world.nodes.iter().filter(|n| n["uuid"] == *uuid).collect();
             match found.as_slice() {
@@ -54,15 +59,23 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str, known: bool
             }
         }
         ("POST", ["nodes"]) => {
+            if body.get("ssh_keys").and_then(Value::as_array).is_none() {
+                return Fault::new(Code::Malformed, "the body misses `ssh_keys`").whole(400);
+            }
             let node = node(&body);
             world.nodes.push(node.clone());
             success(json!({"node": node}))
         }
-        ("DELETE", ["nodes", uuid]) => {
-            let (gone, kept) = world.nodes.drain(..).partition(|n| n["uuid"] == *uuid);
-            let gone: Vec<Value> = gone;
-            world.nodes = kept;
-            success(json!({"nodes": gone}))
+        ("DELETE" | "PATCH", ["nodes", rest @ ..]) if rest.len() <= 1 => {
+            let ids = match rest.first() {
+                Some(uuid) => vec![json!({"uuid": uuid})],
+                None => body.as_array().cloned().unwrap_or_default(),
+            };
+            let changes = match rest.first() {
+                Some(_) => body.as_array().cloned().unwrap_or_default(),
+                None => changes(request),
+            };
+            change_nodes(&mut world, &ids, (method == "PATCH").then_some(&changes))
         }
         _ => Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404),
     }
@@ -123,6 +136,7 @@ fn images(world: &World, request: &Request) -> Vec<Value> {
         if !spaces.is_empty() && !spaces.contains(&space.as_str()) {
             continue;
         }
+        let brief = request.parameter("details") == Some("false");
         let tags: Vec<Value> = image
             .tags
             .iter()
@@ -138,10 +152,96 @@ fn images(world: &World, request: &Request) -> Vec<Value> {
             .and_then(|one| one.get_mut("tags"))
         {
             Some(Value::Array(known)) => known.extend(tags),
+            _ if brief => found.push(json!({"name": name})),
             _ => found.push(json!({"name": name, "tags": tags})),
         }
     }
     found
+}
+
+/// Answers one page of the nodes that a request selects.
+fn nodes(world: &World, request: &Request) -> Response {
+    let number = |name: &str| match request.parameter(name).map(str::parse::<usize>) {
+        None => Ok(None),
+        Some(Ok(number)) => Ok(Some(number)),
+        Some(Err(_)) => {
+            let message = format!("`{name}` is not a number");
+            Err(Fault::new(Code::Invalid, message).whole(400))
+        }
+    };
+    let (limit, offset) = match (number("limit"), number("offset")) {
+        (Ok(limit), Ok(offset)) => (limit.filter(|limit| *limit > 0), offset),
+        (Err(refused), _) | (_, Err(refused)) => return refused,
+    };
+    let all = world.nodes.iter().filter(|node| meets(node, request));
+    let all: Vec<&Value> = all.collect();
+    let page = all
+        .iter()
+        .skip(offset.unwrap_or(0))
+        .take(limit.unwrap_or(usize::MAX));
+    success(json!({"total_count": all.len(), "nodes": page.collect::<Vec<_>>()}))
+}
+
+/// Returns the changes in the query of a request: `property`, `operation` and `value` repeat.
+fn changes(request: &Request) -> Vec<Value> {
+    let all = |name: &str| -> Vec<&str> {
+        let pairs = request.query.iter().filter(|(key, _)| key == name);
+        pairs.map(|(_, value)| value.as_str()).collect()
+    };
+    let (operations, values) = (all("operation"), all("value"));
+    let each = all("property").into_iter().enumerate();
+    each.map(|(at, property)| {
+        json!({"property": property, "operation": operations.get(at), "value": values.get(at)})
+    })
+    .collect()
+}
+
+/// Changes or, without changes, removes nodes; all of them must exist.
+fn change_nodes(world: &mut World, ids: &[Value], changes: Option<&Vec<Value>>) -> Response {
+    let is = |node: &Value, id: &Value| {
+        ["uuid", "name"]
+            .iter()
+            .any(|key| id.get(key).is_some() && id.get(key) == node.get(key))
+    };
+    if ids.is_empty() {
+        return Fault::new(Code::MissingId, "nothing is named").whole(400);
+    }
+    if !ids
+        .iter()
+        .all(|id| world.nodes.iter().any(|node| is(node, id)))
+    {
+        return missing("node");
+    }
+    let mut found = Vec::new();
+    for node in &mut world.nodes {
+        if !ids.iter().any(|id| is(node, id)) {
+            continue;
+        }
+        if changes.is_none() && node.get("delete_lock") == Some(&json!(true)) {
+            return Fault::new(Code::WrongState, "the node is locked").whole(409);
+        }
+        for change in changes.into_iter().flatten() {
+            let text = |key: &str| change.get(key).and_then(Value::as_str).unwrap_or_default();
+            // Values are JSON as a text.
+            let value =
+                serde_json::from_str(text("value")).unwrap_or_else(|_| json!(text("value")));
+            let change = json!({"prop": text("property"), "op": text("operation"), "value": value});
+            let Some(own) = node.as_object_mut() else {
+                continue;
+            };
+            // Tags of nodes have values, which those of instances do not have.
+            if let Err(fault) = crate::patch::apply_unchecked(own, &change) {
+                return fault.whole(400);
+            }
+        }
+        found.push(node.clone());
+    }
+    if changes.is_none() {
+        world
+            .nodes
+            .retain(|node| !ids.iter().any(|id| is(node, id)));
+    }
+    success(json!({"nodes": found}))
 }
 
 fn meets(node: &Value, request: &Request) -> bool {
@@ -163,7 +263,8 @@ fn node(body: &Value) -> Value {
     json!({
         "uuid": fresh_uuid(), "name": own("name"), "created_at": stamp(), "updated_at": stamp(),
         "state": "ready", "cloudprovider": own("cloudprovider"), "metro": own("metro"),
-        "ssh_keys": own("ssh_keys"), "vcpus": 4, "memory_mib": 8192,
+        "ssh_keys": own("ssh_keys"), "tags": own("tags"), "vcpus": 4, "memory_mib": 8192,
+        "ready_at": stamp(), "uptime_seconds": 1, "delete_lock": false,
     })
 }
 

@@ -132,6 +132,8 @@ pub(crate) struct Response {
     pub body: Value,
     /// Whether the body is sent as a stream of one server-sent event.
     pub event: bool,
+    /// Media type and body, if that is not JSON.
+    pub text: Option<Box<(String, Vec<u8>)>>,
 }
 
 impl Response {
@@ -142,15 +144,27 @@ impl Response {
             headers: Vec::new(),
             body,
             event: false,
+            text: None,
         }
+    }
+
+    /// Creates a response whose body is not JSON.
+    pub(crate) fn text(status: u16, kind: &str, text: impl Into<Vec<u8>>) -> Self {
+        let mut response = Self::new(status, Value::Null);
+        response.text = Some(Box::new((kind.to_owned(), text.into())));
+        response
     }
 
     /// Sends the response; with `half`, only the first half of its bytes.
     pub(crate) fn send(&self, stream: &mut TcpStream, half: bool) {
-        let (body, kind) = match (self.event, self.body.is_null()) {
+        let json = match (self.event, self.body.is_null()) {
             (true, _) => (format!("data: {}\n\n", self.body), "text/event-stream"),
             (false, true) => (String::new(), "application/json"),
             (false, false) => (self.body.to_string(), "application/json"),
+        };
+        let (body, kind) = match self.text.as_deref() {
+            Some(text) => (text.1.as_slice(), text.0.as_str()),
+            None => (json.0.as_bytes(), json.1),
         };
         let mut text = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n",
@@ -162,7 +176,6 @@ impl Response {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
-        let body = body.as_bytes();
         let sent = if half { body.len() / 2 } else { body.len() };
         // Some tests check a client that disconnects before the response.
         let _ = stream.write_all(text.as_bytes());
@@ -174,12 +187,15 @@ impl Response {
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        204 => "No Content",
         307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
@@ -193,11 +209,30 @@ pub(crate) fn get(
     path: &str,
     accept: &str,
 ) -> Option<(u16, BTreeMap<String, String>, Vec<u8>)> {
+    let headers = BTreeMap::from([("accept".to_owned(), accept.to_owned())]);
+    exchange(address, &format!("GET {path}"), &headers, &[])
+}
+
+/// Sends a request, `METHOD PATH`, to a plain HTTP server: status, headers, body.
+pub(crate) fn exchange(
+    address: SocketAddr,
+    what: &str,
+    headers: &BTreeMap<String, String>,
+    body: &[u8],
+) -> Option<(u16, BTreeMap<String, String>, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     // HTTP/1.0 has no chunked encoding: the response ends when the connection does.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
+    let mut head = format!("{what} HTTP/1.0\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
     let mut answer = Vec::new();
     stream.take(64 << 20).read_to_end(&mut answer).ok()?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;

@@ -24,6 +24,7 @@
 mod answer;
 mod audit;
 mod builds;
+mod calendar;
 mod check;
 mod control;
 mod domains;
@@ -33,8 +34,10 @@ mod http;
 mod images;
 mod machine;
 mod patch;
+mod plugins;
 mod proxy;
 mod routes;
+mod rules;
 mod server;
 mod sleep;
 mod tls;

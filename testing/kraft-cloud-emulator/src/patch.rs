@@ -17,8 +17,23 @@ const AT_RESTART: &[&str] = &[
     "plugins",
 ];
 
-/// Applies a change to the properties of a resource.
+/// Applies a change to the properties of a resource, if the result keeps the rules for it.
 pub(crate) fn apply(properties: &mut Map<String, Value>, change: &Value) -> Result<(), Fault> {
+    let mut changed = properties.clone();
+    apply_unchecked(&mut changed, change)?;
+    let name = change.get("prop").and_then(Value::as_str);
+    if let Some((name, value)) = name.and_then(|name| changed.get_key_value(name)) {
+        crate::rules::property(name, value)?;
+    }
+    *properties = changed;
+    Ok(())
+}
+
+/// Applies a change, whatever the rules for the property are.
+pub(crate) fn apply_unchecked(
+    properties: &mut Map<String, Value>,
+    change: &Value,
+) -> Result<(), Fault> {
     let text = |key: &str| change.get(key).and_then(Value::as_str).unwrap_or_default();
     let (name, value) = (
         text("prop"),
@@ -26,6 +41,11 @@ pub(crate) fn apply(properties: &mut Map<String, Value>, change: &Value) -> Resu
     );
     let wrong = |why: &str| Fault::new(Code::Invalid, format!("`{name}`: {why}"));
     match (text("op"), value) {
+        // A command line may be a text.
+        ("set", Some(Value::String(line))) if name == "args" => {
+            let args: Vec<&str> = line.split_whitespace().collect();
+            properties.insert(name.to_owned(), json!(args));
+        }
         ("set", Some(value)) => {
             properties.insert(name.to_owned(), value.clone());
         }
@@ -49,15 +69,25 @@ pub(crate) fn apply(properties: &mut Map<String, Value>, change: &Value) -> Resu
             properties.remove(name);
         }
         ("del", Some(value)) => {
+            // A member is selected by itself, or by what names it.
+            let is = |one: &Value, wanted: &Value| {
+                let same = |key: &str| {
+                    let own = one.get(key).filter(|own| !own.is_null());
+                    own.is_some_and(|own| own == wanted || wanted.get(key) == Some(own))
+                };
+                one == wanted || ["name", "fqdn", "port", "uuid"].into_iter().any(same)
+            };
             let gone = |one: &Value| match value {
-                Value::Array(names) => {
-                    names.contains(one) || one.get("name").is_some_and(|name| names.contains(name))
+                Value::Array(wanted) => wanted.iter().any(|wanted| is(one, wanted)),
+                Value::Object(wanted) if one.is_string() => {
+                    one.as_str().is_some_and(|key| wanted.contains_key(key))
                 }
-                name => name == one || one.get("name") == Some(name),
+                wanted => is(one, wanted),
             };
             match properties.get_mut(name) {
                 Some(Value::Array(list)) => list.retain(|one| !gone(one)),
                 Some(Value::Object(map)) => map.retain(|key, _| !gone(&json!(key))),
+                None if value.is_array() || value.is_string() || value.is_object() => {}
                 _ => return Err(wrong("it has no members to remove")),
             }
         }

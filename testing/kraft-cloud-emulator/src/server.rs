@@ -33,9 +33,14 @@ impl Shared {
     /// another thread, the state is still consistent enough to inspect.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for uuid in world.settle() {
+        let due = world.settle();
+        for uuid in due.start {
             let shared = self.clone();
             std::thread::spawn(move || crate::machine::start(&shared, &uuid));
+        }
+        for uuid in due.remove {
+            let shared = self.clone();
+            std::thread::spawn(move || crate::machine::remove(&shared, &uuid));
         }
         world
     }
@@ -173,11 +178,14 @@ fn answer(shared: &Shared, request: &Request) -> Response {
     ) {
         return control::answer(shared, request, path, known);
     }
+    if let (true, Some(path)) = (request.today, request.path.strip_prefix("/build/v1/")) {
+        return match known {
+            true => builds::answer(shared, request, path),
+            false => builds::refusal(401, "unauthenticated", "the token is not valid"),
+        };
+    }
     if !known {
         return unauthorized();
-    }
-    if let (true, Some(path)) = (request.today, request.path.strip_prefix("/build/v1/")) {
-        return builds::answer(shared, request, path);
     }
     let Some(path) = request.path.strip_prefix("/v1/") else {
         return Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404);

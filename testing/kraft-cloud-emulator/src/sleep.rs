@@ -19,6 +19,9 @@ const USUAL_COOLDOWN: i64 = 1000;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traffic {
     open: usize,
+    /// Connections so far.
+    pub(crate) total: u64,
+
     /// Time of the last start of the instance, or of the last opened or closed connection.
     last: Option<Instant>,
 }
@@ -27,6 +30,11 @@ impl Traffic {
     /// Records activity, which restarts the cooldown.
     pub(crate) fn touch(&mut self) {
         self.last = Some(Instant::now());
+    }
+
+    /// Returns the number of open connections.
+    pub(crate) fn open(&self) -> usize {
+        self.open
     }
 
     fn is_quiet(&self, time: Duration) -> bool {
@@ -59,6 +67,7 @@ impl Guest {
         let mut world = shared.world();
         if let Some(one) = world.instance_mut(uuid) {
             one.traffic.open += 1;
+            one.traffic.total += 1;
             one.traffic.touch();
             if one.state == State::Standby {
                 one.state = State::Running;
@@ -78,6 +87,14 @@ impl Drop for Guest {
         if let Some(one) = world.instance_mut(&self.uuid) {
             one.traffic.open = one.traffic.open.saturating_sub(1);
             one.traffic.touch();
+            let most = one.asked.pointer("/autokill/num_requests");
+            let most = most.and_then(Value::as_u64).filter(|most| *most > 0);
+            if one.traffic.open == 0 && most.is_some_and(|most| one.traffic.total >= most) {
+                world.remove_instance(&self.uuid);
+                drop(world);
+                let (shared, uuid) = (self.shared.clone(), self.uuid.clone());
+                std::thread::spawn(move || crate::machine::remove(&shared, &uuid));
+            }
         }
     }
 }

@@ -217,12 +217,19 @@ pub(crate) struct Instance {
     pub forgotten: u64,
     /// Addresses of its ports on this host.
     pub backends: BTreeMap<u16, SocketAddr>,
+    /// Addresses of its plugins on this host, by name.
+    pub plugins: BTreeMap<String, SocketAddr>,
     /// Whether it runs as a real machine.
     pub real: bool,
     /// Checkpoints that it came from, the latest first: `{uuid, name, created_at}`.
     pub history: Vec<Value>,
     /// Changes that apply when it is stopped: `{prop, op, value, status}`.
     pub updates: Vec<Value>,
+    /// Time from which on it counts as idle, for `autokill`: when it stopped, or when a template or
+    /// a checkpoint was used last.
+    pub idle: Instant,
+    /// Time up to which its schedules were carried out.
+    pub scheduled: jiff::Timestamp,
     /// Its connections, for scale to zero.
     pub(crate) traffic: crate::sleep::Traffic,
 }
@@ -265,8 +272,10 @@ pub(crate) struct Group {
     pub autoscale: Option<Value>,
     /// Autoscaling policies.
     pub policies: Vec<Value>,
-    /// `{time_ms}`: idle time after which the group is removed.
+    /// `{time_ms}`: time without instances after which the group is removed.
     pub autokill: Value,
+    /// Time from which on it has no instance.
+    pub empty: Instant,
 }
 
 /// A volume.
@@ -292,6 +301,19 @@ pub(crate) struct Volume {
     pub more: Map<String, Value>,
 }
 
+impl Volume {
+    /// Returns whether another instance can attach it: several can if its access mode allows it.
+    pub(crate) fn is_available(&self, readonly: bool) -> bool {
+        let mode = self.more.get("access_mode").and_then(Value::as_str);
+        let shared = match mode {
+            Some("rwx") => true,
+            Some("rox") => readonly,
+            _ => false,
+        };
+        self.ready <= Instant::now() && (shared || self.attached.is_empty())
+    }
+}
+
 /// A certificate. Its private key is discarded at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
@@ -307,6 +329,15 @@ pub(crate) struct Certificate {
     pub state: &'static str,
     /// Number of renewals.
     pub renewed: u32,
+}
+
+/// What is due for real machines: each is a UUID of an instance.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Machines to start.
+    pub start: Vec<String>,
+    /// Machines to remove.
+    pub remove: Vec<String>,
 }
 
 /// State of the emulated platform.
@@ -384,22 +415,23 @@ impl World {
         }
     }
 
-    /// Applies all due state transitions. Returns the instances whose real machines must be
-    /// restarted.
-    pub(crate) fn settle(&mut self) -> Vec<String> {
-        let mut again = Vec::new();
+    /// Applies all due state transitions. Returns what is due for real machines.
+    pub(crate) fn settle(&mut self) -> Due {
+        let mut due = Due::default();
+        self.carry_out_schedules(&mut due);
+        self.remove_idle(&mut due);
         let now = Instant::now();
-        let uuids: Vec<String> = self.instances.iter().map(|one| one.uuid.clone()).collect();
+        let moving = self.instances.iter().filter(|one| one.next.is_some());
+        let uuids: Vec<String> = moving.map(|one| one.uuid.clone()).collect();
         for uuid in uuids {
             // An instance that restarts without a backoff may have several transitions due.
             for _ in 0..4 {
-                let due = self.instance(&uuid).and_then(|one| one.next);
-                match due {
+                match self.instance(&uuid).and_then(|one| one.next) {
                     Some((at, state)) if at <= now => {
                         self.enter(&uuid, state);
                         let real = self.instance(&uuid).is_some_and(|one| one.real);
                         if real && state == State::Starting {
-                            again.push(uuid.clone());
+                            due.start.push(uuid.clone());
                         }
                     }
                     _ => break,
@@ -411,12 +443,99 @@ impl World {
                 one.state = State::Standby;
             }
         }
-        again
+        due
+    }
+
+    /// Carries out the scheduled operations that are due.
+    fn carry_out_schedules(&mut self, due: &mut Due) {
+        let now = jiff::Timestamp::now();
+        let mut actions = Vec::new();
+        for one in &mut self.instances {
+            // Events have a resolution of a second.
+            if one.scheduled.as_second() == now.as_second() {
+                continue;
+            }
+            let since = std::mem::replace(&mut one.scheduled, now);
+            if matches!(one.state, State::Template | State::Checkpoint) {
+                continue;
+            }
+            let all = one.asked.get("schedules").and_then(Value::as_array);
+            for schedule in all.into_iter().flatten() {
+                if next_of(schedule, since).is_some_and(|at| at <= now) {
+                    actions.push((one.uuid.clone(), schedule.clone()));
+                }
+            }
+        }
+        for (uuid, schedule) in actions {
+            let action = schedule.get("action").and_then(Value::as_str);
+            let Some(one) = self.instance_mut(&uuid) else {
+                continue;
+            };
+            match (action, one.state) {
+                (Some("start"), State::Stopped) => {
+                    let real = one.real;
+                    self.enter(&uuid, State::Starting);
+                    due.start.extend(real.then_some(uuid));
+                }
+                (Some("stop"), State::Running | State::Starting | State::Standby) => {
+                    // Initiated by the platform.
+                    due.remove.extend(one.real.then(|| uuid.clone()));
+                    self.end(&uuid, 7, None);
+                }
+                (Some("delete"), _) => {
+                    due.remove.extend(one.real.then(|| uuid.clone()));
+                    self.remove_instance(&uuid);
+                }
+                (Some("exec"), State::Running) => {
+                    // An emulated instance has no programs: its console shows the command.
+                    let args = schedule.get("args").and_then(Value::as_array);
+                    let args = args.into_iter().flatten().filter_map(Value::as_str);
+                    let line = args.collect::<Vec<_>>().join(" ");
+                    one.print(format!("exec: {line}\n").as_bytes());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Removes what is idle for longer than its `autokill`.
+    fn remove_idle(&mut self, due: &mut Due) {
+        let is_over = |kill: Option<&Value>, since: Instant| {
+            let time = kill.and_then(|kill| kill.get("time_ms")?.as_u64());
+            time.is_some_and(|ms| ms > 0 && since.elapsed() >= Duration::from_millis(ms))
+        };
+        let idle = self.instances.iter().filter(|one| {
+            let kill = match one.state {
+                State::Stopped if one.stopped.is_some() && one.next.is_none() => "autokill",
+                State::Template => "template_autokill",
+                State::Checkpoint => "checkpoint_autokill",
+                _ => return false,
+            };
+            is_over(one.asked.get(kill), one.idle)
+        });
+        let idle: Vec<(String, bool)> = idle.map(|one| (one.uuid.clone(), one.real)).collect();
+        for (uuid, real) in idle {
+            self.remove_instance(&uuid);
+            due.remove.extend(real.then_some(uuid));
+        }
+        let instances = &self.instances;
+        self.groups.retain_mut(|group| {
+            let members = || {
+                let mut all = instances.iter();
+                all.any(|one| one.group.as_ref() == Some(&group.uuid))
+            };
+            // Most groups have no `autokill`, and need no look.
+            if !group.autokill.is_null() && members() {
+                group.empty = Instant::now();
+            }
+            !is_over(Some(&group.autokill), group.empty)
+        });
     }
 
     /// Moves an instance to a state.
     pub(crate) fn enter(&mut self, uuid: &str, state: State) {
         let start = self.settings.start;
+        let owner = self.account.clone();
         let image = self
             .instance(uuid)
             .and_then(|one| self.image_of(&one.image));
@@ -426,7 +545,7 @@ impl World {
         one.next = None;
         let before = one.state;
         one.state = state;
-        let event = crate::audit::moved(one, before);
+        let event = crate::audit::moved(one, before, &owner);
         match state {
             State::Starting => {
                 one.starts += 1;
@@ -452,32 +571,33 @@ impl World {
                 one.state = before;
                 return self.end(uuid, 15, None);
             }
-            State::Standby
-            | State::Draining
-            | State::Stopping
-            | State::Template
-            | State::Checkpoint => {}
+            State::Template | State::Checkpoint => one.idle = Instant::now(),
+            State::Standby | State::Draining | State::Stopping => {}
         }
         self.events.push(event);
     }
 
     /// Stops an instance for a reason; it is restarted if its restart policy demands it.
     pub(crate) fn end(&mut self, uuid: &str, reason: u8, exit: Option<u8>) {
+        let owner = self.account.clone();
         let Some(one) = self.instance_mut(uuid) else {
             return;
         };
         let before = one.state;
         one.state = State::Stopped;
-        let event = crate::audit::moved(one, before);
         crate::patch::apply_pending(one);
         one.next = None;
+        one.idle = Instant::now();
         one.stopped = Some(stamp());
         (one.reason, one.exit) = (Some(reason), exit);
+        let event = crate::audit::moved(one, before, &owner);
         let policy = one.asked.get("restart_policy").and_then(Value::as_str);
         let policy = policy.map(str::to_owned);
-        let crashed = reason & 8 == 0 && reason != 3;
+        // Neither the user nor the platform stopped it.
+        let own = reason & 12 == 0;
+        let crashed = own && reason != 3;
         let again = match policy.as_deref() {
-            Some("always") => reason & 8 == 0,
+            Some("always") => own,
             Some("on-failure") => crashed,
             _ => false,
         };
@@ -619,6 +739,12 @@ impl World {
         };
         found.ok_or_else(missing)
     }
+}
+
+/// Returns the next time of a schedule after another time.
+pub(crate) fn next_of(schedule: &Value, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    let when = schedule.get("when")?.as_str()?;
+    crate::calendar::Event::parse(when)?.next(after)
 }
 
 /// Returns whether a name is the repository of an image. Official images also match without their

@@ -7,7 +7,7 @@
 //! | `POST faults` | injects an error, or a list of them, into later requests |
 //! | `POST images` | adds an image: `{name, args?, size?, output?, crash?, delay_ms?}` |
 //! | `POST console` | prints on an instance's console: `{name, text}` |
-//! | `POST backends` | sets the address of an instance's port: `{name, port, address}` |
+//! | `POST backends` | sets the address of an instance's port, or of its plugin: `{name, port, address}`, `{name, plugin, address}` |
 //! | `PUT settings` | changes settings: `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
 //! | `PUT helpers` | injects errors into helpers: `{slots?, refusal?, control_ms?, complaint?: {at, text}, hang_up?}` |
 //! | `GET volumes/UUID` | returns the imported entries: `{path, type, mode, size, sha256, target}` |
@@ -116,9 +116,13 @@ fn console(world: &mut World, body: &Value) -> Option<Value> {
 fn backend(world: &mut World, body: &Value) -> Option<Value> {
     let name = body.get("name")?;
     let uuid = world.find_instance(&json!({"name": name})).ok()?;
-    let port = u16::try_from(body.get("port")?.as_u64()?).ok()?;
     let address = body.get("address")?.as_str()?.parse().ok()?;
     let one = world.instance_mut(&uuid)?;
+    if let Some(plugin) = body.get("plugin").and_then(Value::as_str) {
+        one.plugins.insert(plugin.to_owned(), address);
+        return Some(json!({}));
+    }
+    let port = u16::try_from(body.get("port")?.as_u64()?).ok()?;
     one.backends.insert(port, address);
     Some(json!({}))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{body, done, each, listed, must_ask, nowhere, wrong_method};
+use super::{Listed, body, done, each, listed, must_ask, nowhere, wrong_method};
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
@@ -56,8 +56,12 @@ pub(super) fn answer(
             Ok(items("certificates", vec![(body, outcome)]))
         }
         ("GET", _) => {
-            let all = world.certificates.iter();
-            let all = || all.map(|one| (one.uuid.clone(), Value::Null)).collect();
+            let all = world.certificates.iter().map(|one| Listed {
+                uuid: one.uuid.clone(),
+                created: one.created.clone(),
+                tags: Value::Null,
+            });
+            let all = || all.collect();
             let list = listed(request, one, &["details"], all)?;
             Ok(each("certificates", list, |item| {
                 Ok(view(&world, world.find_certificate(item)?))
@@ -94,10 +98,15 @@ pub(super) fn answer(
 fn is_pem(item: &Value) -> Result<(), Fault> {
     let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
     for (field, label) in [("chain", "CERTIFICATE"), ("pkey", "PRIVATE KEY")] {
-        let begun = text(field)
-            .trim_start()
-            .starts_with(&format!("-----BEGIN {label}-----"));
-        if !begun || !text(field).contains(&format!("-----END {label}-----")) {
+        // A key may be of a kind, such as `RSA PRIVATE KEY`.
+        let has = |edge: &str| {
+            let mut lines = text(field).lines().map(str::trim);
+            lines.any(|line| {
+                line.starts_with(&format!("-----{edge} "))
+                    && line.ends_with(&format!("{label}-----"))
+            })
+        };
+        if !has("BEGIN") || !has("END") {
             return Err(Fault::new(
                 Code::Invalid,
                 format!("`{field}` is not PEM of a {label}"),

@@ -9,6 +9,7 @@ use super::{body, life, query, services, volumes};
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
+use crate::rules;
 use crate::server::Shared;
 use crate::world::{Instance, State, World, fresh_uuid, random, stamp};
 
@@ -83,7 +84,7 @@ const CREATE_TODAY: &[Field] = &[
         Kind::Word(&["always", "on-failure", "never"]),
         false,
     ),
-    ("scale_to_zero", Kind::Object(SCALE_TO_ZERO_TODAY), false),
+    ("scale_to_zero", Kind::Object(rules::SCALE_TO_ZERO), false),
     ("volumes", Kind::List(&Kind::Object(VOLUME_TODAY)), false),
     ("service_group", Kind::Object(GROUP_TODAY), false),
     ("autostart", Kind::Flag, false),
@@ -96,12 +97,6 @@ const CREATE_TODAY: &[Field] = &[
         false,
     ),
 ];
-const SCALE_TO_ZERO_TODAY: &[Field] = &[
-    ("policy", Kind::Word(&["on", "off", "idle"]), false),
-    ("stateful", Kind::Flag, false),
-    ("cooldown_time_ms", Kind::Number(0, 86_400_000), false),
-    ("notify_time_ms", Kind::Number(0, 86_400_000), false),
-];
 const VOLUME_TODAY: &[Field] = &[
     UUID_FIELD,
     NAME_FIELD,
@@ -111,7 +106,7 @@ const VOLUME_TODAY: &[Field] = &[
     ("host_path", Kind::Text(4096), false),
     ("quota_policy", Kind::Word(&["static", "dynamic"]), false),
     ("filesystem", Kind::Word(&["ext4", "virtiofs"]), false),
-    ("tags", TAGS, false),
+    ("tags", rules::TAGS, false),
     ("uid", Kind::Number(0, i64::MAX), false),
     ("gid", Kind::Number(0, i64::MAX), false),
     ("access_mode", Kind::Word(&["rwo", "rox", "rwx"]), false),
@@ -133,55 +128,38 @@ const GROUP_TODAY: &[Field] = &[
     ("soft_limit", Kind::Number(1, 65535), false),
     ("hard_limit", Kind::Number(1, 65535), false),
 ];
-pub(super) const TAGS: Kind = Kind::List(&Kind::Text(256));
-const FILES: Kind = Kind::List(&Kind::Object(&[
-    ("path", Kind::Text(4096), true),
-    ("encoding", Kind::Word(&["text", "base64"]), false),
-    ("data", TEXT, false),
-]));
-const ROM: &[Field] = &[
-    ("name", Kind::Text(255), true),
-    ("image", Kind::Image, false),
-    ("files", FILES, false),
-    ("at", Kind::Text(4096), false),
-];
-const PLUGIN: &[Field] = &[
-    ("name", Kind::Text(63), true),
-    ("image", Kind::Image, false),
-    ("rom", Kind::Image, false),
-    ("config", Kind::Any, false),
-];
-const SCHEDULE: &[Field] = &[
-    ("name", Kind::Text(255), false),
-    ("when", Kind::Text(255), true),
-    (
-        "action",
-        Kind::Word(&["start", "stop", "delete", "exec"]),
-        true,
-    ),
-    ("args", Kind::List(&TEXT), false),
-];
+const RELAY: &[Field] = &[UUID_FIELD, NAME_FIELD, ("relay_dns", Kind::Flag, false)];
 const NIC: &[Field] = &[
     ("name", Kind::Text(255), false),
     ("tap_name", Kind::Text(255), false),
     ("ip", Kind::Text(255), false),
     ("mac", Kind::Text(255), false),
     ("autoconfig", Kind::Flag, false),
-    ("relay", Kind::Any, false),
+    ("relay", Kind::Object(RELAY), false),
+];
+/// The template of a new instance, and how it is made if it does not exist.
+const ORIGIN: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("prepare", Kind::Flag, false),
+    ("create_args", Kind::Any, false),
+    ("prepare_timeout_s", Kind::Number(-1, 86_400), false),
+    ("autokill", rules::IDLE, false),
 ];
 /// Fields of a new instance that 2024 did not have.
 const TODAY: &[Field] = &[
-    ("template", Kind::Any, false),
+    ("template", Kind::Object(ORIGIN), false),
     ("branch_from", Kind::Object(ID), false),
     ("checkpoint", Kind::Object(ID), false),
-    ("roms", Kind::List(&Kind::Object(ROM)), false),
-    ("plugins", Kind::List(&Kind::Object(PLUGIN)), false),
-    ("tags", TAGS, false),
-    ("annotations", Kind::Texts, false),
-    ("schedules", Kind::List(&Kind::Object(SCHEDULE)), false),
+    // These have rules of their own.
+    ("roms", Kind::Any, false),
+    ("plugins", Kind::Any, false),
+    ("tags", Kind::Any, false),
+    ("annotations", Kind::Any, false),
+    ("schedules", Kind::Any, false),
     ("autokill", Kind::Any, false),
-    ("hostname", Kind::Text(63), false),
-    ("dependencies", Kind::List(&Kind::Object(ID)), false),
+    ("hostname", Kind::Any, false),
+    ("dependencies", Kind::Any, false),
     ("gateway", Kind::Text(255), false),
     ("nameserver", Kind::Text(255), false),
     ("network_interfaces", Kind::List(&Kind::Object(NIC)), false),
@@ -202,7 +180,9 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Res
         false => CREATE.to_vec(),
     };
     check::object(&body, &fields).map_err(|fault| fault.whole(400))?;
-    let made = prepare(shared, &body).and_then(|()| {
+    // The properties of 2024 have no other rules than their types.
+    let made = rules::all(&body).and_then(|()| prepare(shared, &body));
+    let made = made.and_then(|()| {
         let mut world = shared.world();
         make(&mut world, &body)
     });
@@ -210,17 +190,32 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Res
         Ok(made) => made,
         Err(fault) => return Ok(items("instances", vec![(body, Err(fault))])),
     };
+    let made: Vec<(String, String)> = {
+        let world = shared.world();
+        let named = made.iter().filter_map(|uuid| world.instance(uuid));
+        named
+            .map(|one| (one.uuid.clone(), one.name.clone()))
+            .collect()
+    };
     crate::proxy::publish(shared);
     let starts = body
         .get("autostart")
         .and_then(Value::as_bool)
         .unwrap_or(false);
     if starts {
-        made.iter().for_each(|uuid| life::begin(shared, uuid));
-        life::until_running(shared, &made, life::timeout(&body, "wait_timeout_ms"));
+        let uuids: Vec<String> = made.iter().map(|(uuid, _)| uuid.clone()).collect();
+        uuids.iter().for_each(|uuid| life::begin(shared, uuid));
+        life::until_running(shared, &uuids, life::timeout(&body, "wait_timeout_ms"));
     }
+    let waited = starts && life::timeout(&body, "wait_timeout_ms").unwrap_or(0) != 0;
     let world = shared.world();
-    let views = made.into_iter().filter_map(|uuid| {
+    let views = made.into_iter().filter_map(|(uuid, name)| {
+        if let (true, Some(fault)) = (
+            waited && request.today,
+            life::not_running(&world, &uuid, &name),
+        ) {
+            return Some((Value::Null, Err(fault)));
+        }
         let view = view(&world, world.instance(&uuid)?, false, request.today);
         Some((Value::Null, Ok(view)))
     });
@@ -242,20 +237,22 @@ pub(super) fn image_name(value: &Value) -> Option<String> {
     text.map(str::to_owned)
 }
 
+/// Returns the UUID and the name of an object without its other fields.
+fn only_id(value: &Value) -> Value {
+    let mut id = Map::new();
+    for key in ["uuid", "name"] {
+        id.extend(value.get(key).map(|text| (key.to_owned(), text.clone())));
+    }
+    Value::Object(id)
+}
+
 fn source(world: &World, body: &Value) -> Result<Source, Fault> {
     let from = ["image", "template", "branch_from", "checkpoint"];
     let given: Vec<&str> = from
         .into_iter()
         .filter(|key| body.get(key).is_some())
         .collect();
-    let id = |key: &str| {
-        let value = body.get(key).cloned().unwrap_or_default();
-        let mut id = Map::new();
-        for key in ["uuid", "name"] {
-            id.extend(value.get(key).map(|text| (key.to_owned(), text.clone())));
-        }
-        Value::Object(id)
-    };
+    let id = |key: &str| only_id(body.get(key).unwrap_or(&Value::Null));
     let base = match given.as_slice() {
         ["image"] => {
             let name = body.get("image").and_then(image_name).unwrap_or_default();
@@ -278,6 +275,7 @@ fn source(world: &World, body: &Value) -> Result<Source, Fault> {
     };
     let missing = || Fault::new(Code::NotFound, "its source is gone");
     let base = world.instance(&base).ok_or_else(missing)?;
+    is_micro(base)?;
     let mut asked = base.asked.as_object().cloned().unwrap_or_default();
     for own in [
         "name",
@@ -307,6 +305,15 @@ fn source(world: &World, body: &Value) -> Result<Source, Fault> {
     })
 }
 
+/// Rejects an instance that cannot be saved or copied.
+pub(super) fn is_micro(one: &Instance) -> Result<(), Fault> {
+    if one.asked.get("type") == Some(&json!("full")) {
+        let message = "an instance of type `full` has no templates, branches and checkpoints";
+        return Err(Fault::new(Code::NotBoth, message));
+    }
+    Ok(())
+}
+
 /// Makes the template of a new instance, if it does not exist and the request says how.
 fn prepare(shared: &Shared, body: &Value) -> Result<(), Fault> {
     let Some(template) = body.get("template") else {
@@ -330,6 +337,10 @@ fn prepare(shared: &Shared, body: &Value) -> Result<(), Fault> {
     if let Some(new) = new.as_object_mut() {
         new.insert("name".to_owned(), name.clone());
     }
+    if let (Some(kill), Some(new)) = (template.get("autokill"), new.as_object_mut()) {
+        new.insert("template_autokill".to_owned(), kill.clone());
+    }
+    rules::all(&new)?;
     for uuid in make(&mut world, &new)? {
         world.enter(&uuid, State::Template);
     }
@@ -358,6 +369,10 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
         let message = format!("An instance named '{name}' exists");
         return Err(Fault::new(Code::Exists, message));
     }
+    let needed = body.get("dependencies").and_then(Value::as_array);
+    for id in needed.into_iter().flatten() {
+        world.find_instance(id)?;
+    }
     let mounts = mounts(world, body)?;
     let group = group(world, body)?;
     // Every check comes before the first change of the state.
@@ -376,7 +391,21 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
         None => image.args.split_whitespace().map(str::to_owned).collect(),
     };
     let mut asked = source.asked;
+    let inherited = asked.get("annotations").and_then(Value::as_object).cloned();
     asked.extend(body.as_object().cloned().unwrap_or_default());
+    if let Some(mut all) = inherited {
+        let own = asked.get("annotations").and_then(Value::as_object).cloned();
+        all.extend(own.unwrap_or_default());
+        asked.insert("annotations".to_owned(), Value::Object(all));
+    }
+    for origin in ["template", "checkpoint"] {
+        let used = body
+            .get(origin)
+            .and_then(|id| world.find_instance(&only_id(id)).ok());
+        if let Some(base) = used.and_then(|uuid| world.instance_mut(&uuid)) {
+            base.idle = Instant::now();
+        }
+    }
     let asked = Value::Object(asked);
     let mut made = Vec::with_capacity(copies);
     for copy in 0..copies {
@@ -409,8 +438,11 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
             console: Vec::new(),
             forgotten: 0,
             backends: std::collections::BTreeMap::new(),
+            plugins: std::collections::BTreeMap::new(),
             history: source.history.clone(),
             updates: Vec::new(),
+            idle: Instant::now(),
+            scheduled: jiff::Timestamp::now(),
             traffic: crate::sleep::Traffic::default(),
             real: world.settings.kraft.is_some() && !crate::helpers::plays(&image.repository),
         });
@@ -459,18 +491,12 @@ fn exclusions(body: &Value) -> Result<(), Fault> {
     if full && zero != "off" {
         return clash("`type: full` and `scale_to_zero` exclude each other");
     }
-    if full && (body.get("template").is_some() || body.get("checkpoint").is_some()) {
-        return clash("`type: full` and a template or a checkpoint exclude each other");
+    let copied = ["template", "checkpoint", "branch_from"];
+    if full && copied.iter().any(|origin| body.get(origin).is_some()) {
+        return clash("`type: full` and a template, a checkpoint or a branch exclude each other");
     }
     if gpus > 0 && !full {
         return clash("`gpus` needs `type: full`");
-    }
-    if body
-        .get("plugins")
-        .and_then(Value::as_array)
-        .is_some_and(|all| all.len() > 8)
-    {
-        return Err(Fault::new(Code::Invalid, "more than eight plugins"));
     }
     if deletes && policy != "never" {
         return clash("`delete-on-stop` and a restart policy exclude each other");
@@ -511,9 +537,15 @@ fn quota(world: &World, copies: usize, memory: i64, body: &Value) -> Result<(), 
     Ok(())
 }
 
-/// A volume to mount: the volume, or the size in MiB of a new one; the path; whether it is
-/// read-only.
-struct Mount(Result<String, i64>, String, bool);
+/// A volume to mount: the volume, or what a new one is like; the path; whether it is read-only.
+struct Mount(Result<String, New>, String, bool);
+
+/// A volume to create with an instance.
+struct New {
+    name: Option<String>,
+    size: i64,
+    more: Map<String, Value>,
+}
 
 fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
     let asked = body.get("volumes").and_then(Value::as_array);
@@ -523,7 +555,7 @@ fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
-        if !at.starts_with('/') {
+        if !rules::is_mount_point(&at) {
             return Err(Fault::new(Code::Invalid, "`at` is not an absolute path"));
         }
         let readonly = one
@@ -531,10 +563,18 @@ fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
             .and_then(Value::as_bool)
             .unwrap_or(false);
         if let (Some(size), None) = (one.get("size_mb").and_then(Value::as_i64), one.get("uuid")) {
-            return Ok(Mount(Err(size), at, readonly));
+            let name = one.get("name").and_then(Value::as_str);
+            let mut more = volumes::properties(one);
+            more.retain(|key, _| !["at", "readonly"].contains(&key.as_str()));
+            let new = New {
+                name: name.map(str::to_owned),
+                size,
+                more,
+            };
+            return Ok(Mount(Err(new), at, readonly));
         }
         let volume = world.find_volume(one)?;
-        if volume.ready > Instant::now() || !volume.attached.is_empty() {
+        if !volume.is_available(readonly) {
             return Err(Fault::new(Code::Attached, "the volume is not available"));
         }
         Ok(Mount(Ok(volume.uuid.clone()), at, readonly))
@@ -549,7 +589,14 @@ fn volumes_of(world: &mut World, mounts: Vec<Mount>) -> Result<Vec<(String, Stri
     for Mount(which, at, readonly) in mounts {
         let uuid = match which {
             Ok(uuid) => uuid,
-            Err(size) => volumes::create(world, None, size, false)?,
+            Err(new) => {
+                let uuid = volumes::create(world, new.name.as_deref(), new.size, false)?;
+                let volume = world.volumes.iter_mut().find(|one| one.uuid == uuid);
+                if let Some(volume) = volume {
+                    volume.more = new.more;
+                }
+                uuid
+            }
         };
         found.push((uuid, at, readonly));
     }

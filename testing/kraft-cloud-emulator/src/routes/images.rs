@@ -73,13 +73,15 @@ pub(super) fn today(shared: &Shared, request: &Request, nodes: bool) -> Result<R
                 .collect();
             wanted.extend(asked(request, None, TODAY)?.unwrap_or_default());
             let images = world.visible_images();
-            let used = |image: &&Image| {
-                let name = format!("{}@{}", image.repository, image.digest);
-                let pinned = |pin: &Value| {
+            let is_pinned = |image: &Image| {
+                world.pins.iter().any(|pin| {
                     let url = pin.get("url").cloned().unwrap_or_default();
                     meets(image, &json!({"tag": url})) || meets(image, &json!({"digest": url}))
-                };
-                world.instances.iter().any(|one| one.image == name) || world.pins.iter().any(pinned)
+                })
+            };
+            let used = |image: &&Image| {
+                let name = format!("{}@{}", image.repository, image.digest);
+                world.instances.iter().any(|one| one.image == name) || is_pinned(image)
             };
             let found = images.iter().filter(|image| !nodes || used(image));
             let found = found
@@ -88,7 +90,11 @@ pub(super) fn today(shared: &Shared, request: &Request, nodes: bool) -> Result<R
                 let name = format!("{}@{}", image.repository, image.digest);
                 let users = world.instances.iter().filter(|one| one.image == name);
                 let users: Vec<&str> = users.map(|one| one.uuid.as_str()).collect();
-                (Value::Null, Ok(described(image, &users)))
+                let mut item = described(image, &users);
+                if let (true, Some(item)) = (nodes && is_pinned(image), item.as_object_mut()) {
+                    item.insert("persistent".to_owned(), json!(true));
+                }
+                (Value::Null, Ok(item))
             });
             Ok(items("images", list.collect()))
         }
@@ -98,12 +104,15 @@ pub(super) fn today(shared: &Shared, request: &Request, nodes: bool) -> Result<R
                 if item.get("timeout_s") == Some(&json!(0)) {
                     return Err(Fault::new(Code::Invalid, "`timeout_s` is 0"));
                 }
-                let url = item.get("url").and_then(Value::as_str).unwrap_or_default();
-                let image = world.resolve(url)?;
+                let wanted = item.get("url").and_then(Value::as_str).unwrap_or_default();
+                let image = world.resolve(wanted)?;
+                let name = shown(&image);
+                let tags = image.tags.iter().map(|tag| format!("{name}:{tag}"));
                 let pin = json!({
                     "status": "success", "uuid": fresh_uuid(), "created_at": stamp(),
-                    "url": format!("oci://index.unikraft.io/{}@{}", image.repository, image.digest),
-                    "state": "pinned", "persistent": item.get("autokill").is_none(),
+                    "name": name, "state": "ready", "persistent": true,
+                    "url": url(&format!("{}@{}", image.repository, image.digest)),
+                    "tags": tags.collect::<Vec<_>>(),
                 });
                 world.pins.push(pin.clone());
                 Ok(pin)
@@ -118,7 +127,9 @@ pub(super) fn today(shared: &Shared, request: &Request, nodes: bool) -> Result<R
                     .position(|pin| pin.get("uuid") == item.get("uuid"));
                 let missing = || Fault::new(Code::NotFound, "there is no such pin");
                 let pin = world.pins.remove(at.ok_or_else(missing)?);
-                Ok(json!({"status": "success", "uuid": pin.get("uuid")}))
+                Ok(json!({
+                    "status": "success", "uuid": pin.get("uuid"), "name": pin.get("name"),
+                }))
             }))
         }
         _ => Err(wrong_method()),

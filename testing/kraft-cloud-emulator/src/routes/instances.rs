@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    asked, create, done, each, life, listed, must_ask, no_body, nowhere, query, wrong_method,
+    Listed, asked, create, done, each, life, listed, must_ask, no_body, nowhere, query,
+    wrong_method,
 };
 use crate::answer::{Code, Fault};
 use crate::check::{Field, ID, Kind, NAME_FIELD, UUID_FIELD};
@@ -67,13 +68,14 @@ fn is_saved(state: State) -> bool {
     matches!(state, State::Template | State::Checkpoint)
 }
 
-/// Returns UUID and tags of the instances in some states.
-pub(super) fn of_state(world: &World, wanted: impl Fn(State) -> bool) -> Vec<(String, Value)> {
+/// Returns the instances in some states.
+pub(super) fn of_state(world: &World, wanted: impl Fn(State) -> bool) -> Vec<Listed> {
     let found = world.instances.iter().filter(|one| wanted(one.state));
     found
-        .map(|one| {
-            let tags = one.asked.get("tags").cloned();
-            (one.uuid.clone(), tags.unwrap_or_default())
+        .map(|one| Listed {
+            uuid: one.uuid.clone(),
+            created: one.created.clone(),
+            tags: one.asked.get("tags").cloned().unwrap_or_default(),
         })
         .collect()
 }
@@ -165,7 +167,7 @@ pub(super) fn remove(
         }
         let event = world
             .instance(&uuid)
-            .map(|one| crate::audit::moved(one, state));
+            .map(|one| crate::audit::moved(one, state, &world.account));
         world.events.extend(event);
         world.remove_instance(&uuid);
         drop(world);
@@ -182,17 +184,23 @@ fn metrics(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Resp
     }
     let world = shared.world();
     let all = || of_state(&world, |state| !is_saved(state));
-    let all = || all().into_iter().map(|(uuid, _)| json!({"uuid": uuid}));
+    let all = || all().into_iter().map(|one| json!({"uuid": one.uuid}));
     let list = asked(request, one, ID)?.unwrap_or_else(|| all().collect());
     Ok(each("instances", list, |item| {
         let uuid = world.find_instance(item)?;
         let found = world.instance(&uuid);
         let measured = found.map(|one| {
             let mut more = measures(one);
-            if let (Some(more), false) = (more.as_object_mut(), request.today) {
-                more.insert("state".to_owned(), json!(one.state.word()));
-                more.insert("start_count".to_owned(), json!(one.starts));
-                more.insert("uptime_ms".to_owned(), json!(uptime(one)));
+            let of_dialect = match request.today {
+                true => boot_times(one),
+                false => json!({
+                    "state": one.state.word(),
+                    "start_count": one.starts,
+                    "uptime_ms": uptime(one),
+                }),
+            };
+            if let (Some(more), Value::Object(own)) = (more.as_object_mut(), of_dialect) {
+                more.extend(own);
             }
             done(&one.uuid, &one.name, more)
         });
@@ -202,12 +210,18 @@ fn metrics(shared: &Shared, request: &Request, one: Option<&str>) -> Result<Resp
 
 fn measures(one: &Instance) -> Value {
     let live = one.state == State::Running;
+    let (open, total) = (one.traffic.open(), one.traffic.total);
     json!({
         "rss_bytes": if live { one.memory << 19 } else { 0 },
         "cpu_time_ms": uptime(one) / 10,
         "rx_bytes": 0, "rx_packets": 0, "tx_bytes": 0, "tx_packets": 0,
-        "nconns": 0, "nreqs": 0, "nqueued": 0, "ntotal": 0,
+        "nconns": open, "nreqs": 0, "nqueued": 0, "ntotal": total,
     })
+}
+
+fn boot_times(one: &Instance) -> Value {
+    let time = |us: u32| if one.starts > 0 { us } else { 0 };
+    json!({"boot_time_us": time(20_000), "net_time_us": time(30_000)})
 }
 
 fn uptime(one: &Instance) -> u64 {
@@ -256,6 +270,38 @@ fn described(service: &Value) -> String {
         .and_then(Value::as_i64)
         .unwrap_or_default();
     format!("{}:{port}", first.unwrap_or("tcp"))
+}
+
+/// Completes the network interfaces of an instance by those that it was created with.
+fn interfaces(one: &Instance, item: &mut serde_json::Map<String, Value>) {
+    let asked = one
+        .asked
+        .get("network_interfaces")
+        .and_then(Value::as_array);
+    let Some(all) = item
+        .get_mut("network_interfaces")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    let own = all.first().cloned().unwrap_or_default();
+    for (at, new) in asked.into_iter().flatten().enumerate() {
+        let mut nic = own.clone();
+        if let (Some(nic), Some(new)) = (nic.as_object_mut(), new.as_object()) {
+            let name = format!("{}-eth{at}", one.name);
+            nic.insert("name".to_owned(), json!(name));
+            nic.extend(new.clone());
+            if let Some(ip) = nic.remove("ip") {
+                let ip = ip.as_str().unwrap_or_default();
+                let bare = ip.split('/').next().unwrap_or_default().to_owned();
+                nic.insert("private_ip".to_owned(), json!(bare));
+            }
+        }
+        if at == 0 {
+            all.clear();
+        }
+        all.push(nic);
+    }
 }
 
 /// Returns the JSON of an instance.
@@ -328,8 +374,6 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool, today: bool) -
         "started_at": one.started.as_ref().map(|(_, stamp)| stamp),
         "stopped_at": one.stopped,
         "uptime_ms": uptime(one),
-        "boot_time_us": if one.starts > 0 { 20_000 } else { 0 },
-        "net_time_us": if one.starts > 0 { 30_000 } else { 0 },
         "stop_reason": one.reason,
         "exit_code": one.exit,
         "private_fqdn": format!("{}.internal", one.name),
@@ -341,7 +385,13 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool, today: bool) -
         "scale_to_zero": zero,
         "volumes": mounts,
     });
+    if let (Some(item), Value::Object(times)) = (item.as_object_mut(), boot_times(one)) {
+        item.extend(times);
+    }
     if let (true, Some(item)) = (today, item.as_object_mut()) {
+        if one.state == State::Running {
+            item.remove("stopped_at");
+        }
         for key in SHOWN {
             if let Some(value) = asked(key) {
                 item.insert((*key).to_owned(), value);
@@ -350,15 +400,25 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool, today: bool) -
         if !one.updates.is_empty() {
             item.insert("updates".to_owned(), json!(one.updates));
         }
-        if let Some(plugins) = item.get_mut("plugins").and_then(Value::as_array_mut) {
-            for plugin in plugins.iter_mut().filter_map(Value::as_object_mut) {
-                let image = plugin.remove("rom").or_else(|| plugin.remove("image"));
+        for (list, keys) in [("plugins", ["rom", "image"]), ("roms", ["image", "image"])] {
+            let list = item.get_mut(list).and_then(Value::as_array_mut);
+            for one in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+                let image = keys.into_iter().find_map(|key| one.remove(key));
                 let image = image.as_ref().and_then(create::image_name);
-                plugin.insert("image".to_owned(), json!(image));
+                one.extend(image.map(|image| ("image".to_owned(), json!(image))));
             }
         }
+        let schedules = item.get_mut("schedules").and_then(Value::as_array_mut);
+        for schedule in schedules.into_iter().flatten() {
+            let next = crate::world::next_of(schedule, jiff::Timestamp::now());
+            if let (Some(next), Some(schedule)) = (next, schedule.as_object_mut()) {
+                let next = next.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                schedule.insert("next_at".to_owned(), json!(next));
+            }
+        }
+        interfaces(one, item);
         let gpus = asked("gpus").and_then(|count| count.as_u64()).unwrap_or(0);
-        let gpu = |_| json!({"uuid": one.uuid, "model": "emulated"});
+        let gpu = |_| json!({"uuid": one.uuid, "model": "10de:20b5"});
         if gpus > 0 {
             item.insert("gpus".to_owned(), (0..gpus).map(gpu).collect());
         }
@@ -370,8 +430,11 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool, today: bool) -
         let services: Vec<String> = services.map(described).collect();
         item.insert("services".to_owned(), json!(services));
         if let Some(zero) = item.get_mut("scale_to_zero").and_then(Value::as_object_mut) {
-            let on = zero.get("policy") != Some(&json!("off"));
+            zero.retain(|_, value| !value.is_null());
+            let on = zero.get("policy").is_some_and(|policy| policy != "off");
             zero.insert("enabled".to_owned(), json!(on));
+            let notify = one.asked.pointer("/scale_to_zero/notify_time_ms");
+            zero.extend(notify.map(|time| ("notify_time_ms".to_owned(), time.clone())));
         }
     }
     if let (true, Some(item), Value::Object(more)) = (measured, item.as_object_mut(), measures(one))

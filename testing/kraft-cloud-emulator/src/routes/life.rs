@@ -11,7 +11,7 @@ use crate::answer::{Code, Fault};
 use crate::check::{Field, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
 use crate::server::{LOOK, Shared};
-use crate::world::State;
+use crate::world::{State, World};
 
 const TIME: Kind = Kind::Number(-1, 2_147_483_647);
 const START: &[Field] = &[UUID_FIELD, NAME_FIELD, ("wait_timeout_ms", TIME, false)];
@@ -59,6 +59,12 @@ const WAIT: &[Field] = &[
     NAME_FIELD,
     ("state", STATES, false),
     ("timeout_ms", TIME, false),
+];
+const LOG_TODAY: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("offset", Kind::Number(i64::MIN, i64::MAX), false),
+    ("limit", Kind::Number(0, i64::MAX), false),
 ];
 const LOG: &[Field] = &[
     UUID_FIELD,
@@ -133,6 +139,9 @@ pub(super) fn start(
                 begin(shared, &uuid);
                 let wait = timeout(item, "wait_timeout_ms").or(asked);
                 until_running(shared, std::slice::from_ref(&uuid), wait);
+                if request.today && wait.unwrap_or(0) != 0 {
+                    not_running(&shared.world(), &uuid, &name).map_or(Ok(()), Err)?;
+                }
             }
             State::Standby => {
                 if let Some(one) = shared.world().instance_mut(&uuid) {
@@ -180,6 +189,9 @@ pub(super) fn stop(
             return Err(Fault::new(Code::WrongState, message));
         }
         let force = item.get("force").and_then(Value::as_bool).unwrap_or(forced);
+        if item.get("dump") == Some(&json!(true)) && !force {
+            return Err(Fault::new(Code::Invalid, "`dump` needs `force`"));
+        }
         let drain = item
             .get("drain_timeout_ms")
             .and_then(Value::as_i64)
@@ -233,6 +245,23 @@ pub(super) fn suspend(
     }))
 }
 
+/// Returns the error for an instance that was awaited and does not run.
+pub(super) fn not_running(world: &World, uuid: &str, name: &str) -> Option<Fault> {
+    match world.instance(uuid).map(|one| one.state) {
+        Some(State::Running | State::Standby) => None,
+        Some(state @ State::Starting) => {
+            let message = format!("Timed out: the instance is {}", state.word());
+            Some(Fault::new(Code::TimedOut, message).about(uuid, name, state.word()))
+        }
+        // One that deletes itself when it stops is gone.
+        found => {
+            let message = "The instance stopped before it was running";
+            let state = found.map_or("deleted", State::word);
+            Some(Fault::new(Code::Unnumbered, message).about(uuid, name, state))
+        }
+    }
+}
+
 fn saved() -> Fault {
     Fault::new(Code::WrongState, "templates and checkpoints do not run")
 }
@@ -284,8 +313,8 @@ pub(super) fn wait(
                 return Ok(done(&uuid, &name, json!({"state": state.word()})));
             }
             if Instant::now() >= end {
-                let message = format!("The instance is {} and not {wanted}", state.word());
-                return Err(Fault::new(Code::TimedOut, message));
+                let message = format!("Timed out: the instance is {}, not {wanted}", state.word());
+                return Err(Fault::new(Code::TimedOut, message).about(&uuid, &name, state.word()));
             }
             std::thread::sleep(LOOK);
         }
@@ -317,10 +346,9 @@ pub(super) fn log(
     one: Option<&str>,
 ) -> Result<Response, Response> {
     query(request, &["offset", "limit"])?;
-    let list = must_ask(request, one, LOG)?;
     let list = match request.today {
-        true => with_parameters(request, list),
-        false => list,
+        true => with_parameters(request, must_ask(request, one, LOG_TODAY)?),
+        false => must_ask(request, one, LOG)?,
     };
     let parameter = |key: &str| {
         request

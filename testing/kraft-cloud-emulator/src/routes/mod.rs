@@ -12,7 +12,9 @@ mod services;
 mod users;
 mod volumes;
 
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
 
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME_FIELD, UUID_FIELD};
@@ -22,6 +24,7 @@ use crate::world::State;
 
 /// Answers a request below `/v1/`.
 pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response {
+    let begun = Instant::now();
     let path: Vec<String> = path.trim_end_matches('/').split('/').map(decoded).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let today = request.today;
@@ -31,6 +34,9 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
         }
         ["instances", "checkpoints", rest @ ..] if today => {
             saved::answer(shared, request, rest, State::Checkpoint)
+        }
+        ["instances", uuid, "plugins", name, ..] if today => {
+            return crate::plugins::answer(shared, request, uuid, name);
         }
         ["instances", rest @ ..] => instances::answer(shared, request, rest),
         ["images", "list"] if !today => images::answer(shared, request),
@@ -48,14 +54,47 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
         _ => Err(nowhere()),
     };
     let mut response = outcome.unwrap_or_else(|refused| refused);
-    if today && response.status == 200 {
-        let warnings = warnings(request);
-        if let (Some(body), false) = (response.body.as_object_mut(), warnings.is_empty()) {
-            body.insert("warnings".to_owned(), json!(warnings));
-        }
+    if today {
+        finish(&mut response, request, begun.elapsed());
     }
     response
 }
+
+/// Completes a response in the form of 2026: the duration, warnings, and the status of an error.
+fn finish(response: &mut Response, request: &Request, time: Duration) {
+    let status = response.status;
+    let Some(body) = response.body.as_object_mut() else {
+        return;
+    };
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    body.insert("op_time_us".to_owned(), json!(micros));
+    if status != 200 {
+        // Only 2024 has the code of the error here.
+        if let Some(error) = body
+            .get_mut("errors")
+            .and_then(|all| all.get_mut(0)?.as_object_mut())
+        {
+            error.insert("status".to_owned(), json!(status));
+        }
+        return;
+    }
+    let warnings = warnings(request);
+    if !warnings.is_empty() {
+        body.insert("warnings".to_owned(), json!(warnings));
+    }
+    if request.method == "GET" && request.parameter("details") == Some("false") {
+        let lists = body.get_mut("data").and_then(Value::as_object_mut);
+        let lists = lists.into_iter().flat_map(Map::values_mut);
+        for item in lists.filter_map(Value::as_array_mut).flatten() {
+            if let Some(item) = item.as_object_mut() {
+                item.retain(|key, _| BRIEF.contains(&key.as_str()));
+            }
+        }
+    }
+}
+
+/// Fields of a resource that is listed without details.
+const BRIEF: &[&str] = &["status", "message", "error", "uuid", "name"];
 
 /// Former names of fields, and their present ones.
 const DEPRECATED: &[(&str, &str)] = &[
@@ -92,7 +131,7 @@ fn healthz(request: &Request) -> Result<Response, Response> {
         return Err(wrong_method());
     }
     let data = json!({
-        "checks": {"network": "healthy", "storage": "healthy"},
+        "checks": {"images": "healthy", "systemd": "healthy"},
         "versions": {"api": "emulator"},
         "license": {"serial": "0", "valid": true, "features": []},
     });
@@ -102,25 +141,47 @@ fn healthz(request: &Request) -> Result<Response, Response> {
     ))
 }
 
+/// A resource of a list.
+pub(crate) struct Listed {
+    /// UUID.
+    pub uuid: String,
+    /// Creation time.
+    pub created: String,
+    /// Tags; `null` if it has none.
+    pub tags: Value,
+}
+
 /// Returns the selected items of a collection: those of the query or the body, else one page of
-/// all. `all` lists UUID and tags in order of creation.
+/// all. `all` lists them in order of creation.
 ///
 /// The description of 2024 takes a body and no pages, that of 2026 pages and no body.
 pub(crate) fn listed(
     request: &Request,
     one: Option<&str>,
     old_parameters: &[&str],
-    all: impl FnOnce() -> Vec<(String, Value)>,
+    all: impl FnOnce() -> Vec<Listed>,
 ) -> Result<Vec<Value>, Response> {
     if !request.today {
         query(request, old_parameters)?;
-        let whole = || all().into_iter().map(|(uuid, _)| json!({"uuid": uuid}));
-        return Ok(asked(request, one, ID)?.unwrap_or_else(|| whole().collect()));
+        let whole = || {
+            all()
+                .into_iter()
+                .map(|one| json!({"uuid": one.uuid}))
+                .collect()
+        };
+        return Ok(asked(request, one, ID)?.unwrap_or_else(whole));
     }
     query(
         request,
         &["details", "count", "from", "order", "sortby", "tags"],
     )?;
+    for (name, words) in [
+        ("details", ["true", "false"].as_slice()),
+        ("order", &["asc", "desc"]),
+        ("sortby", &["create_time"]),
+    ] {
+        one_of(request, name, words)?;
+    }
     no_body(request)?;
     if let Some(named) = asked(request, one, ID)? {
         return Ok(named);
@@ -132,31 +193,50 @@ pub(crate) fn listed(
         tags.iter()
             .all(|tag| own.is_some_and(|own| own.iter().any(|one| one == tag)))
     };
-    let mut all: Vec<String> = all()
-        .into_iter()
-        .filter(|(_, own)| tagged(own))
-        .map(|(uuid, _)| uuid)
-        .collect();
-    if request.parameter("order") == Some("desc") {
+    let mut all: Vec<Listed> = all().into_iter().filter(|one| tagged(&one.tags)).collect();
+    let descending = request.parameter("order") == Some("desc");
+    if descending {
         all.reverse();
     }
     let from = match request.parameter("from") {
         // The cursor is inclusive; of one that does not exist, the page is empty.
-        Some(cursor) => all
-            .iter()
-            .position(|uuid| uuid == cursor)
-            .unwrap_or(all.len()),
-        None => 0,
+        Some(cursor) if uuid::Uuid::parse_str(cursor).is_ok() => {
+            all.iter().position(|one| one.uuid == cursor)
+        }
+        Some(time) => {
+            let time: jiff::Timestamp = time.parse().map_err(|_| {
+                let message = "`from` is neither a UUID nor a time";
+                Fault::new(Code::Invalid, message).whole(400)
+            })?;
+            all.iter().position(|one| {
+                let created = one.created.parse::<jiff::Timestamp>();
+                created.is_ok_and(|at| if descending { at <= time } else { at >= time })
+            })
+        }
+        None => Some(0),
     };
-    let count = match request.parameter("count") {
-        Some(count) => match count.parse::<usize>() {
-            Ok(count @ 1..) => count,
-            _ => return Err(Fault::new(Code::Invalid, "`count` is not a count").whole(400)),
-        },
-        None => usize::MAX,
+    let from = from.unwrap_or(all.len());
+    let count = match request.parameter("count").map(str::parse::<usize>) {
+        // Zero is no limit.
+        None | Some(Ok(0)) => usize::MAX,
+        Some(Ok(count)) => count,
+        Some(Err(_)) => {
+            return Err(Fault::new(Code::Invalid, "`count` is not a count").whole(400));
+        }
     };
     let page = all.into_iter().skip(from).take(count);
-    Ok(page.map(|uuid| json!({"uuid": uuid})).collect())
+    Ok(page.map(|one| json!({"uuid": one.uuid})).collect())
+}
+
+/// Rejects a query parameter that is not one of some words.
+fn one_of(request: &Request, name: &str, words: &[&str]) -> Result<(), Response> {
+    match request.parameter(name) {
+        Some(text) if !words.contains(&text) => {
+            let message = format!("`{name}` is not one of {}", words.join(", "));
+            Err(Fault::new(Code::Invalid, message).whole(400))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Rejects a body where the description has none.

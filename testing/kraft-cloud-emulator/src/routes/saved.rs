@@ -11,7 +11,7 @@ use crate::server::Shared;
 use crate::world::{State, World, fresh_uuid, pointer, random, stamp};
 
 const TIME: Kind = Kind::Number(-1, 86_400);
-const AUTOKILL: Kind = Kind::Object(&[("time_ms", Kind::Number(0, 86_400_000), false)]);
+const AUTOKILL: Kind = crate::rules::IDLE;
 const TEMPLATE: &[Field] = &[
     UUID_FIELD,
     NAME_FIELD,
@@ -124,6 +124,7 @@ fn turn(shared: &Shared, item: &Value) -> Result<Value, Fault> {
         if matches!(one.state, State::Template | State::Checkpoint) {
             return Err(Fault::new(Code::WrongState, "it is saved already"));
         }
+        super::create::is_micro(one)?;
         one.next = None;
         let (kill, name) = (item.get("autokill").cloned(), one.name.clone());
         if let (Some(kill), Some(asked)) = (kill, one.asked.as_object_mut()) {
@@ -144,6 +145,11 @@ fn save(world: &mut World, item: &Value) -> Result<Value, Fault> {
     let Some(mut copy) = world.instance(&from).cloned() else {
         return Ok(Value::Null);
     };
+    if matches!(copy.state, State::Template | State::Checkpoint) {
+        return Err(Fault::new(Code::WrongState, "it is saved already"));
+    }
+    super::create::is_micro(&copy)?;
+    crate::rules::all(item)?;
     let name = item.get("name").and_then(Value::as_str);
     let name = name.map_or_else(|| format!("{}-{}", copy.name, random(5)), str::to_owned);
     if world.instances.iter().any(|one| one.name == name) {
@@ -158,6 +164,7 @@ fn save(world: &mut World, item: &Value) -> Result<Value, Fault> {
     }
     if let Some(asked) = copy.asked.as_object_mut() {
         asked.remove("tags");
+        asked.remove("delete_lock");
         if let Some(tags) = item.get("tags") {
             asked.insert("tags".to_owned(), tags.clone());
         }
@@ -167,6 +174,7 @@ fn save(world: &mut World, item: &Value) -> Result<Value, Fault> {
     }
     (copy.uuid, copy.name, copy.created) = (uuid.clone(), name.clone(), now);
     (copy.state, copy.next, copy.group) = (State::Checkpoint, None, None);
+    copy.idle = std::time::Instant::now();
     copy.backends.clear();
     // What the instance came from is also what its checkpoint came from.
     world.instances.push(copy);
@@ -198,7 +206,7 @@ pub(super) fn history(
         None => !matches!(state, State::Template | State::Checkpoint),
     };
     let all = of_state(&world, wanted).into_iter();
-    let all = || all.map(|(uuid, _)| json!({"uuid": uuid})).collect();
+    let all = || all.map(|one| json!({"uuid": one.uuid})).collect();
     let list = asked(request, one, ID)?.unwrap_or_else(all);
     Ok(each("instances", list, |item| {
         let uuid = match kind {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{body, done, each, listed, must_ask, nowhere, patch, wrong_method};
+use super::{Listed, body, done, each, listed, must_ask, nowhere, patch, wrong_method};
 use crate::answer::{Code, Fault, items};
 use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD};
 use crate::http::{Request, Response};
@@ -27,6 +27,12 @@ pub(super) const DOMAIN: &[Field] = &[
     ("name", NAME, true),
     ("certificate", Kind::Object(ID), false),
 ];
+/// Fields of a domain in a changed list: one that is there has its whole name.
+const CHANGED_DOMAIN: &[Field] = &[
+    ("name", NAME, false),
+    ("fqdn", NAME, false),
+    ("certificate", Kind::Any, false),
+];
 /// Fields of a new service group; a request for an instance may contain one.
 pub(super) const CREATE: &[Field] = &[
     NAME_FIELD,
@@ -42,7 +48,7 @@ pub(super) const CREATE_TODAY: &[Field] = &[
     ("domains", Kind::List(&Kind::Object(DOMAIN)), false),
     ("soft_limit", PORT, false),
     ("hard_limit", PORT, false),
-    ("autokill", Kind::Any, false),
+    ("autokill", crate::rules::IDLE, false),
 ];
 /// Properties of a service group that can be changed.
 const PROPERTIES: &[&str] = &[
@@ -84,8 +90,12 @@ pub(super) fn answer(
             Ok(items("service_groups", vec![(body, outcome)]))
         }
         ("GET", _) => {
-            let groups = world.groups.iter();
-            let all = || groups.map(|one| (one.uuid.clone(), Value::Null)).collect();
+            let groups = world.groups.iter().map(|one| Listed {
+                uuid: one.uuid.clone(),
+                created: one.created.clone(),
+                tags: Value::Null,
+            });
+            let all = || groups.collect();
             let list = listed(request, one, &["details"], all)?;
             Ok(each("service_groups", list, |item| {
                 Ok(view(&world, world.find_group(item)?))
@@ -134,27 +144,15 @@ fn change(world: &mut World, item: &Value) -> Result<(String, String), Fault> {
     if let Some(all) = all.as_object_mut() {
         crate::patch::apply(all, item)?;
     }
+    let shape = json!({"services": all.get("services")});
+    check::object(
+        &shape,
+        &[("services", Kind::List(&Kind::Object(MAPPING_TODAY)), true)],
+    )?;
     let mut new = group.clone();
     match item.get("prop").and_then(Value::as_str) {
         Some("services") => new.services = mappings(&all)?,
-        Some("domains") => {
-            // Of each domain, what is there already is kept as it is.
-            let mut domains = Vec::new();
-            for one in all
-                .get("domains")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                if one.get("fqdn").is_some() {
-                    domains.push(one.clone());
-                } else {
-                    let asked = json!({"domains": [one]});
-                    domains.extend(self::domains(world, &asked, &group.name, true)?);
-                }
-            }
-            new.domains = domains;
-        }
+        Some("domains") => new.domains = changed_domains(world, &group, &all)?,
         _ => {}
     }
     let limit = |key: &str, default| all.get(key).and_then(Value::as_i64).unwrap_or(default);
@@ -171,6 +169,43 @@ fn change(world: &mut World, item: &Value) -> Result<(String, String), Fault> {
         *one = new;
     }
     Ok(named)
+}
+
+/// Returns the domains of a group after a change; those that it has are kept as they are.
+fn changed_domains(world: &World, group: &Group, all: &Value) -> Result<Vec<Value>, Fault> {
+    let mut domains: Vec<Value> = Vec::new();
+    let wanted = all.get("domains").and_then(Value::as_array);
+    for one in wanted.into_iter().flatten() {
+        check::object(one, CHANGED_DOMAIN)?;
+        if one.get("fqdn").is_some() {
+            domains.push(one.clone());
+            continue;
+        }
+        let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
+        let fqdn = fqdn_of(world, name);
+        let own = group.domains.iter();
+        let known = own
+            .chain(&domains)
+            .find(|known| known.get("fqdn") == Some(&json!(fqdn)))
+            .cloned();
+        match known {
+            Some(known) if one.get("certificate").is_none() => domains.push(known),
+            _ => {
+                let mut others = world.groups.iter().filter(|other| other.uuid != group.uuid);
+                domains.push(domain(world, one, &mut others.by_ref())?);
+            }
+        }
+    }
+    let mut once: Vec<Value> = Vec::new();
+    for one in domains {
+        if !once
+            .iter()
+            .any(|other| other.get("fqdn") == one.get("fqdn"))
+        {
+            once.push(one);
+        }
+    }
+    Ok(once)
 }
 
 /// Creates a service group and returns its UUID.
@@ -211,6 +246,7 @@ pub(super) fn create(world: &mut World, body: &Value, persistent: bool) -> Resul
         autoscale: None,
         policies: Vec::new(),
         autokill: body.get("autokill").cloned().unwrap_or_default(),
+        empty: std::time::Instant::now(),
     });
     Ok(uuid)
 }
@@ -249,7 +285,13 @@ fn mappings(body: &Value) -> Result<Vec<Value>, Fault> {
         if let Some(rule) = rule {
             return Err(Fault::new(Code::Invalid, format!("port {port}: {rule}")));
         }
-        mappings.push(json!({"port": port, "destination_port": inner, "handlers": handlers}));
+        let mut mapping = json!({"port": port, "destination_port": inner, "handlers": handlers});
+        if let Some(mapping) = mapping.as_object_mut() {
+            for key in ["protocol", "ip"] {
+                mapping.extend(one.get(key).map(|own| (key.to_owned(), own.clone())));
+            }
+        }
+        mappings.push(mapping);
     }
     Ok(mappings)
 }
@@ -270,40 +312,54 @@ fn domains(world: &World, body: &Value, group: &str, is_named: bool) -> Result<V
         };
         return Ok(vec![json!({"fqdn": format!("{label}.{metro}")})]);
     }
-    let mut domains = Vec::new();
+    let mut domains: Vec<Value> = Vec::new();
     for one in &asked {
-        let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
-        let (fqdn, own) = match name.strip_suffix('.') {
-            Some(fqdn) => (fqdn.to_owned(), true),
-            None => (format!("{name}.{metro}"), false),
-        };
-        let labels = fqdn.split('.');
-        let mut bad = labels.filter(|l| l.is_empty() || l.len() > 63 || l.contains([' ', '/']));
-        if bad.next().is_some() {
-            return Err(Fault::new(
-                Code::Invalid,
-                format!("'{name}' is not a valid domain name"),
-            ));
-        }
-        let known = world
-            .groups
+        let found = domain(world, one, &mut world.groups.iter())?;
+        if domains
             .iter()
-            .flat_map(|group| &group.domains)
-            .chain(&domains);
-        let mut taken = known.filter(|other| other.get("fqdn") == Some(&json!(fqdn)));
-        if taken.next().is_some() {
-            return Err(Fault::new(
-                Code::Exists,
-                format!("The domain '{fqdn}' is taken"),
-            ));
+            .any(|other| other.get("fqdn") == found.get("fqdn"))
+        {
+            return Err(Fault::new(Code::Exists, "a domain is listed twice"));
         }
-        let mut domain = json!({"fqdn": fqdn});
-        if own && let Some(certificate) = certificate(world, one, &fqdn)? {
-            domain = json!({"fqdn": fqdn, "certificate": certificate});
-        }
-        domains.push(domain);
+        domains.push(found);
     }
     Ok(domains)
+}
+
+/// Returns the whole name of a domain: one without a final dot is below that of the metro.
+fn fqdn_of(world: &World, name: &str) -> String {
+    match name.strip_suffix('.') {
+        Some(fqdn) => fqdn.to_owned(),
+        None => format!("{name}.{}", world.settings.metro),
+    }
+}
+
+/// Returns a domain, which none of the other groups has, with its certificate.
+fn domain(
+    world: &World,
+    one: &Value,
+    others: &mut dyn Iterator<Item = &Group>,
+) -> Result<Value, Fault> {
+    let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
+    let fqdn = fqdn_of(world, name);
+    let mut labels = fqdn.split('.');
+    if labels.any(|l| l.is_empty() || l.len() > 63 || l.contains([' ', '/'])) {
+        let message = format!("'{name}' is not a valid domain name");
+        return Err(Fault::new(Code::Invalid, message));
+    }
+    let mut known = others.flat_map(|group| &group.domains);
+    if known.any(|other| other.get("fqdn") == Some(&json!(fqdn))) {
+        let message = format!("The domain '{fqdn}' is taken");
+        return Err(Fault::new(Code::Exists, message));
+    }
+    let certificate = match name.ends_with('.') {
+        true => certificate(world, one, &fqdn)?,
+        false => None,
+    };
+    Ok(match certificate {
+        Some(certificate) => json!({"fqdn": fqdn, "certificate": certificate}),
+        None => json!({"fqdn": fqdn}),
+    })
 }
 
 /// Returns the requested certificate of a domain, or else one that matches its name.

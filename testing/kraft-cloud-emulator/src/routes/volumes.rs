@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::create::TAGS;
 use super::instances::{is_locked, locked};
-use super::{body, done, each, listed, must_ask, nowhere, patch, wrong_method};
+use super::{Listed, body, done, each, listed, must_ask, nowhere, patch, wrong_method};
 use crate::answer::{Code, Fault};
 use crate::check::{self, Field, ID, Kind, NAME_FIELD, UUID_FIELD};
 use crate::http::{Request, Response};
+use crate::rules::{self, TAGS};
 use crate::server::Shared;
 use crate::world::{State, Volume, World, fresh_uuid, pointer, random, stamp};
 
@@ -118,8 +118,12 @@ pub(super) fn answer(
         }
         ("GET", _) => {
             let volumes = world.volumes.iter().filter(|one| one.template == templates);
-            let tags = |one: &Volume| one.more.get("tags").cloned().unwrap_or_default();
-            let all = || volumes.map(|one| (one.uuid.clone(), tags(one))).collect();
+            let volumes = volumes.map(|one| Listed {
+                uuid: one.uuid.clone(),
+                created: one.created.clone(),
+                tags: one.more.get("tags").cloned().unwrap_or_default(),
+            });
+            let all = || volumes.collect();
             let list = listed(request, one, &["details"], all)?;
             Ok(each("volumes", list, |item| {
                 Ok(view(&world, find(&world, item, templates)?, today))
@@ -181,7 +185,7 @@ fn find<'a>(world: &'a World, item: &Value, template: bool) -> Result<&'a Volume
 }
 
 /// Returns the properties that are only returned unchanged.
-fn properties(item: &Value) -> Map<String, Value> {
+pub(super) fn properties(item: &Value) -> Map<String, Value> {
     let mut own = item.as_object().cloned().unwrap_or_default();
     for key in ["uuid", "name", "vol_name", "size_mb", "template"] {
         own.remove(key);
@@ -296,11 +300,17 @@ fn attach(world: &mut World, item: &Value) -> Result<Value, Fault> {
     let volume = find(world, item, false)?.clone();
     let instance = world.find_instance(item.get("attach_to").unwrap_or(&Value::Null))?;
     let at = item.get("at").and_then(Value::as_str).unwrap_or_default();
-    if !at.starts_with('/') {
+    if !rules::is_mount_point(at) {
         return Err(Fault::new(Code::Invalid, "`at` is not an absolute path"));
     }
-    if volume.ready > Instant::now() || !volume.attached.is_empty() {
+    if !volume.is_available(item.get("readonly") == Some(&json!(true))) {
         return Err(Fault::new(Code::Attached, "the volume is not available"));
+    }
+    if volume.attached.iter().any(|(one, _, _)| *one == instance) {
+        return Err(Fault::new(
+            Code::Attached,
+            "the volume is attached to it already",
+        ));
     }
     if !is_stopped(world, &instance) {
         return Err(Fault::new(Code::WrongState, "the instance is not stopped"));
@@ -316,7 +326,7 @@ fn attach(world: &mut World, item: &Value) -> Result<Value, Fault> {
 }
 
 fn detach(world: &mut World, item: &Value) -> Result<Value, Fault> {
-    let volume = world.find_volume(item)?.clone();
+    let volume = find(world, item, false)?.clone();
     let from = item
         .get("from")
         .map(|from| world.find_instance(from))
