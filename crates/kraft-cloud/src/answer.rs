@@ -220,6 +220,7 @@ impl<T> Answer<T> {
             Id::Uuid(asked) => asked.eq_ignore_ascii_case(uuid),
             Id::Name(asked) => asked == name,
         };
+        let mut seen: Vec<&(String, String)> = Vec::new();
         for (item, id) in self.items.iter().zip(&self.ids) {
             let (uuid, name) = id;
             let nameless = uuid.is_empty() && name.is_empty();
@@ -229,22 +230,41 @@ impl<T> Answer<T> {
                 _ => asked.iter().any(|asked| is(id, asked)),
             };
             if !right {
-                return Err(match (name.as_str(), uuid.as_str()) {
-                    ("", "") => "a resource without a name".to_owned(),
-                    ("", uuid) => format!("`{uuid}`"),
-                    (name, _) => format!("`{name}`"),
-                });
+                return Err(described(id));
             }
+            if !uuid.is_empty() && seen.iter().any(|(earlier, _)| earlier == uuid) {
+                return Err(format!("{} twice", described(id)));
+            }
+            seen.push(id);
         }
-        if self.items.len() >= asked.len() || self.failed {
+        let nameless = |(uuid, name): &(String, String)| uuid.is_empty() && name.is_empty();
+        if self.ids.iter().any(nameless) || (self.items.is_empty() && self.failed) {
             return Ok(());
         }
-        for id in asked {
-            if !self.ids.iter().any(|known| is(known, id)) {
+        for (at, id) in asked.iter().enumerate() {
+            let earlier = asked.get(..at).unwrap_or_default();
+            if !earlier.contains(id) && !self.ids.iter().any(|known| is(known, id)) {
                 self.refuse(id);
             }
         }
         Ok(())
+    }
+
+    /// Fails if the answer is not about one new resource, with this name if there is one. The
+    /// refusal of a resource is such an answer.
+    pub(crate) fn check_new(&self, name: Option<&str>) -> Result<(), String> {
+        if self.failed && self.items.is_empty() {
+            return Ok(());
+        }
+        match (self.items.as_slice(), self.ids.as_slice()) {
+            ([Item::Failed(_)], _) => Ok(()),
+            ([_], [id]) => match name {
+                Some(name) if !id.1.is_empty() && id.1 != name => Err(described(id)),
+                _ => Ok(()),
+            },
+            ([], _) => Err("nothing".to_owned()),
+            (all, _) => Err(format!("{} resources", all.len())),
+        }
     }
 
     /// Adds the error for a resource that does not exist.
@@ -263,6 +283,14 @@ impl<T> Answer<T> {
             message: Some(format!("`{}` does not exist on the platform", id.as_str())),
             error: Some(8),
         }));
+    }
+
+    /// Returns whether a resource is refused by its UUID, and so exists.
+    pub(crate) fn names_refused(&self) -> bool {
+        self.items.iter().any(|item| match item {
+            Item::Failed(refusal) => refusal.uuid.is_some(),
+            Item::Done(_) => false,
+        })
     }
 
     /// Returns the UUID of each item; empty if it has none.
@@ -394,6 +422,15 @@ impl<T> Answer<T> {
 impl<T> Default for Answer<T> {
     fn default() -> Self {
         Self::empty("do nothing")
+    }
+}
+
+/// Returns what an error message calls a resource.
+fn described((uuid, name): &(String, String)) -> String {
+    match (name.as_str(), uuid.as_str()) {
+        ("", "") => "a resource without a name".to_owned(),
+        ("", uuid) => format!("`{uuid}`"),
+        (name, _) => format!("`{name}`"),
     }
 }
 

@@ -40,7 +40,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::ErrorKind;
-use crate::answer::Answer;
+use crate::answer::{Answer, Item};
 use crate::endpoint::Endpoint;
 use crate::error::{AnswerError, ConnectionError, Error};
 use crate::request::{Id, Request, Scope, is_uuid};
@@ -273,6 +273,19 @@ impl Client {
         request: &Request<T>,
     ) -> Result<Answer<T>, Error> {
         let mut answer = self.exchange_unchecked(request).await?;
+        if let Scope::New(name) = &request.scope {
+            answer.check_new(name.as_deref()).map_err(|other| {
+                let wanted = match name {
+                    Some(name) => format!("`{name}`"),
+                    None => "one new resource".to_owned(),
+                };
+                Error::Mistaken {
+                    host: self.host(),
+                    doing: request.doing.clone(),
+                    what: sanitized(&format!("{other} instead of {wanted}")),
+                }
+            })?;
+        }
         if let Scope::Only(ids) = &request.scope {
             let in_path = ids
                 .iter()
@@ -322,16 +335,20 @@ impl Client {
         let request = instances::create(wanted);
         let error = match self.send(&request).await {
             Ok(answer) => {
-                let made = answer.all()?;
-                let named = |name: &String| made.iter().any(|one| one.name == *name);
-                return match (&wanted.name, made.first()) {
-                    (Some(name), Some(first)) if !named(name) => Err(Error::Mistaken {
-                        host: self.host(),
-                        doing: request.doing.clone(),
-                        what: sanitized(&format!("`{}` instead of `{name}`", first.title())),
-                    }),
-                    _ => Ok(made),
-                };
+                // One that was created and does not run in time, or ended, is refused by its UUID.
+                let exists = answer.names_refused();
+                match answer.all() {
+                    Ok(made) => return self.check_made(&request, wanted, made),
+                    Err(error) if exists => {
+                        let id = wanted.name.clone().map(Id::Name);
+                        let found = match id {
+                            Some(id) => self.send(&instances::get(&[id])).await,
+                            None => return Err(error),
+                        };
+                        return found.and_then(Answer::all).map_err(|_| error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Err(error) => error,
         };
@@ -347,6 +364,31 @@ impl Client {
         }
     }
 
+    /// Fails if created instances are not what was requested: as many as the replicas and one more,
+    /// of which one has the name.
+    fn check_made(
+        &self,
+        request: &Request<Instance>,
+        wanted: &CreateInstance,
+        made: Vec<Instance>,
+    ) -> Result<Vec<Instance>, Error> {
+        let count = usize::try_from(wanted.replicas.unwrap_or(0)).unwrap_or(0) + 1;
+        let is_named = |name: &String| made.iter().any(|one| one.name == *name);
+        let what = match (&wanted.name, made.as_slice()) {
+            (_, []) => "nothing instead of a new instance".to_owned(),
+            (Some(name), [first, ..]) if !is_named(name) => {
+                format!("`{}` instead of `{name}`", first.title())
+            }
+            (_, all) if all.len() > count => format!("{} instances instead of {count}", all.len()),
+            _ => return Ok(made),
+        };
+        Err(Error::Mistaken {
+            host: self.host(),
+            doing: request.doing.clone(),
+            what: sanitized(&what),
+        })
+    }
+
     /// Waits on the platform's side until instances are in a state: see [`instances::wait`].
     pub async fn wait(
         &self,
@@ -354,7 +396,20 @@ impl Client {
         state: &str,
         limit: Option<Duration>,
     ) -> Result<Answer<Named>, Error> {
-        self.send(&instances::wait(ids, state, limit)).await
+        let request = instances::wait(ids, state, limit);
+        let answer = self.send(&request).await?;
+        let reported = |item: &Item<Named>| match item {
+            Item::Done(one) => one.state.clone().filter(|own| own != state),
+            Item::Failed(_) => None,
+        };
+        match answer.items.iter().find_map(reported) {
+            Some(other) => Err(Error::Mistaken {
+                host: self.host(),
+                doing: request.doing.clone(),
+                what: sanitized(&format!("the state `{other}`")),
+            }),
+            None => Ok(answer),
+        }
     }
 
     /// Subscribes to events, and passes each to `take` until that returns `false` or the platform
@@ -515,7 +570,7 @@ impl Client {
         let error = Error::Status {
             host,
             status: status.as_u16(),
-            code: code_of(&body),
+            code: code_of(&body, status),
             doing,
             words,
         };
@@ -542,10 +597,18 @@ impl Client {
 
 /// Returns the message of an error response with a leading `: `, or an empty string.
 fn said(body: &str) -> String {
-    let message = serde_json::from_str::<Value>(body)
-        .ok()
-        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-    let text = sanitized(message.as_deref().unwrap_or(body));
+    let message = serde_json::from_str::<Value>(body).ok().and_then(|value| {
+        // The build service has no envelope.
+        let message = value.get("message").or(value.pointer("/error/message"));
+        Some(message?.as_str()?.to_owned())
+    });
+    // A page for people is no reason.
+    let page = body.trim_start().starts_with('<');
+    let text = match &message {
+        Some(message) => sanitized(message),
+        None if page => String::new(),
+        None => sanitized(body),
+    };
     if text.is_empty() {
         text
     } else {
@@ -564,9 +627,15 @@ fn last_event(body: &str) -> String {
 }
 
 /// Returns the error code of an error response: of the whole request, or of its first item.
-fn code_of(body: &str) -> Option<u16> {
+fn code_of(body: &str, status: StatusCode) -> Option<u16> {
     let value: Value = serde_json::from_str(body).ok()?;
+    // The build service has words for its errors.
+    if value.pointer("/error/code").and_then(Value::as_str) == Some("not_found") {
+        return Some(8);
+    }
+    // Today's platform repeats the status here.
     let whole = value.pointer("/errors/0/status").and_then(Value::as_i64);
+    let whole = whole.filter(|code| *code != i64::from(status.as_u16()));
     let items = value.get("data").and_then(Value::as_object);
     let first = items.and_then(|items| items.values().find_map(|list| list.get(0)));
     let code = whole.or_else(|| first?.get("error")?.as_i64());

@@ -117,6 +117,8 @@ pub enum Scope {
     Any,
     /// A list, which the client requests in pages.
     Pages,
+    /// The response must be about one new resource, with this name if there is one.
+    New(Option<String>),
     /// The response must be about these resources and no other.
     Only(Vec<Id>),
     /// A change of each of these resources. The client looks up the UUIDs of names and sends one
@@ -263,10 +265,25 @@ impl<T> Request<T> {
         request.patience = self.patience;
         request.repeatable = self.repeatable;
         request.scope = match &self.scope {
-            Scope::Only(ids) => Scope::Only(ids.clone()),
+            scope @ (Scope::Only(_) | Scope::New(_)) => scope.clone(),
             _ => Scope::Any,
         };
         request
+    }
+
+    /// Requires that the response is about one new resource, with this name if there is one.
+    pub(crate) fn makes(mut self, name: Option<&str>) -> Self {
+        self.scope = Scope::New(name.map(str::to_owned));
+        self
+    }
+
+    /// Requires that the response is about these resources, and names them in the query as well: a
+    /// server that ignores the body does not take the request for one about all resources.
+    pub(crate) fn only(mut self, ids: &[Id]) -> Self {
+        let named = Form::new(self.method.clone(), &[]).named(ids).query;
+        self.query.extend(named);
+        self.scope = Scope::Only(ids.to_vec());
+        self
     }
 
     /// Returns whether the request has options that the description of 2024 has in the query.

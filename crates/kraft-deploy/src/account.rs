@@ -145,7 +145,8 @@ fn token(
         return Ok((Token::parse(&text).map_err(Error::Token)?, None));
     }
     if let Some(profile) = profile {
-        let token = Token::parse(&profile.token).map_err(Error::Login)?;
+        let text = profiles::token(ctx, &profile)?;
+        let token = Token::parse(&text).map_err(Error::Login)?;
         return Ok((token, Some(profile)));
     }
     let own = network::own_credentials(ctx);

@@ -22,6 +22,7 @@ use kraft_cloud::token::Token;
 use kraft_engine::context::{Context, RuntimeError};
 use kraft_engine::network;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::account::{self, Account};
 use crate::cloud::CloudOptions;
@@ -50,6 +51,17 @@ pub enum Error {
     /// The request failed.
     #[error(transparent)]
     Request(#[from] kraft_cloud::Error),
+    /// The answer is empty.
+    #[error("`{0}` answers with nothing to {1}")]
+    Empty(String, String),
+    /// The answer is about another build.
+    #[error("the build service answers with the build `{found}` instead of `{asked}`")]
+    OtherBuild {
+        /// ID of the requested build.
+        asked: String,
+        /// ID of the other one.
+        found: String,
+    },
     /// The runtime cannot be started.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -93,7 +105,7 @@ fn send<T: DeserializeOwned>(
 
 /// Sends a request whose answer is one item to the control plane. Without one, a missing token does not
 /// matter.
-fn ask<T: DeserializeOwned + Default>(
+fn ask<T: DeserializeOwned>(
     ctx: &Context,
     options: &CloudOptions,
     token: Result<Token, Error>,
@@ -101,7 +113,10 @@ fn ask<T: DeserializeOwned + Default>(
 ) -> Result<T, Error> {
     let url = url(ctx, options)?;
     let found = send(ctx, &url, token?, request)?;
-    Ok(found.into_iter().next().unwrap_or_default())
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::Empty(url, request.doing.clone()))
 }
 
 /// Returns the token, also where the metro is not known yet.
@@ -210,6 +225,59 @@ pub fn build(
     )
 }
 
+/// Creates a build.
+///
+/// # Errors
+///
+/// As [`build`], and if the answer is not one build.
+pub fn create_build(ctx: &Context, options: &CloudOptions, wanted: Value) -> Result<Build, Error> {
+    let request = builds::create(wanted);
+    let made = build(ctx, options, &request)?.into_iter().next();
+    made.filter(|made| !made.id.is_empty())
+        .ok_or_else(|| Error::Empty("the build service".to_owned(), request.doing))
+}
+
+/// Sends a request about one build to the build service. Its answer is that build, or nothing.
+///
+/// # Errors
+///
+/// As [`build`], and if the answer is about another build.
+pub fn of_build(
+    ctx: &Context,
+    options: &CloudOptions,
+    id: &str,
+    request: &Request<Build>,
+) -> Result<Option<Build>, Error> {
+    let found = build(ctx, options, request)?.into_iter().next();
+    match found {
+        Some(other) if other.id != id => Err(Error::OtherBuild {
+            asked: id.to_owned(),
+            found: other.id,
+        }),
+        found => Ok(found),
+    }
+}
+
+/// Sends a request whose answer is a build.
+fn one_build(
+    ctx: &Context,
+    options: &CloudOptions,
+    id: &str,
+    request: &Request<Build>,
+) -> Result<Build, Error> {
+    let found = of_build(ctx, options, id, request)?;
+    found.ok_or_else(|| Error::Empty("the build service".to_owned(), request.doing.clone()))
+}
+
+/// Cancels a build, and returns it as it is then.
+///
+/// # Errors
+///
+/// As [`of_build`], and if the answer is empty.
+pub fn cancel_build(ctx: &Context, options: &CloudOptions, id: &str) -> Result<Build, Error> {
+    one_build(ctx, options, id, &builds::cancel(id))
+}
+
 /// Waits until a build ends.
 ///
 /// # Errors
@@ -217,8 +285,7 @@ pub fn build(
 /// As [`build`].
 pub fn wait_for_build(ctx: &Context, options: &CloudOptions, id: &str) -> Result<Build, Error> {
     loop {
-        let found = build(ctx, options, &builds::get(id))?;
-        let found = found.into_iter().next().unwrap_or_default();
+        let found = one_build(ctx, options, id, &builds::get(id))?;
         if found.has_ended() {
             return Ok(found);
         }

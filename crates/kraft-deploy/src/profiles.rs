@@ -1,4 +1,5 @@
-//! Profiles: saved logins, each with a name, in a file that only its owner can read.
+//! Profiles: saved logins, each with a name, in a file that only its owner can read. Their tokens are
+//! in the keyring of the desktop if there is one, else in the file as well.
 //!
 //! ```text
 //! cloud.json  {"version": 1, "default": "work",
@@ -18,7 +19,7 @@
 //! # config.dirs.config = home.clone();
 //! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
 //! let work = Profile { token: "YW5uYTpzZWNyZXQ=".to_owned(), ..Profile::default() };
-//! profiles::save(&context, "work", work)?;
+//! profiles::save(&context, "work", work, false)?;
 //! assert_eq!(profiles::load(&context)?.default, "work");
 //! # std::fs::remove_dir_all(home)?;
 //! # Ok(())
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cloud::CloudOptions;
+use crate::keyring;
 
 /// Version of the file.
 const VERSION: u32 = 1;
@@ -64,6 +66,9 @@ pub enum Error {
     /// The file is from a newer version.
     #[error("`{0}` is from a newer version of kraft")]
     Version(PathBuf),
+    /// The keyring cannot be asked for the token.
+    #[error(transparent)]
+    Keyring(#[from] keyring::Error),
     /// There is no profile of that name.
     #[error("there is no profile `{0}`: log in with `kraft cloud login --profile {0}`")]
     Missing(String),
@@ -73,8 +78,15 @@ pub enum Error {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Profile {
-    /// Token, as the platform issued it.
+    /// Name of the profile, if it is selected.
+    #[serde(skip)]
+    pub name: String,
+    /// Token, as the platform issued it; empty if it is in the keyring.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
+    /// Whether the token is in the keyring.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keyring: bool,
     /// Metro that is used unless another one is selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metro: Option<String>,
@@ -159,16 +171,75 @@ fn change(ctx: &Context, edit: impl FnOnce(&mut Profiles)) -> Result<(), Error> 
     Ok(())
 }
 
-/// Saves a profile, and makes it the default.
+/// Where a token is saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the keyring of the desktop.
+    Keyring,
+    /// In this file, which only its owner can read.
+    File(PathBuf),
+}
+
+/// Saves a profile, and selects it. With `keyring`, the token goes into the keyring if this host has
+/// one that works.
 ///
 /// # Errors
 ///
 /// If the file cannot be read or written.
-pub fn save(ctx: &Context, name: &str, profile: Profile) -> Result<(), Error> {
+pub fn save(
+    ctx: &Context,
+    name: &str,
+    mut profile: Profile,
+    keyring: bool,
+) -> Result<Place, Error> {
+    let stored = keyring.then(|| keyring::store(ctx, name, &profile.token));
+    match stored {
+        Some(Ok(())) => {
+            profile.token.clear();
+            profile.keyring = true;
+        }
+        Some(Err(error @ keyring::Error::Failed(_))) => {
+            ctx.warn(&format!("the keyring is not used: {error}"));
+        }
+        Some(Err(_)) | None => {}
+    }
+    let place = if profile.keyring {
+        Place::Keyring
+    } else {
+        Place::File(path(ctx))
+    };
+    let mut former = None;
     change(ctx, |all| {
-        all.profiles.insert(name.to_owned(), profile);
+        former = all.profiles.insert(name.to_owned(), profile);
         name.clone_into(&mut all.default);
-    })
+    })?;
+    if place != Place::Keyring {
+        forget(ctx, name, former);
+    }
+    Ok(place)
+}
+
+/// Removes the token of a profile from the keyring, if it is there.
+fn forget(ctx: &Context, name: &str, former: Option<Profile>) {
+    if former.is_some_and(|profile| profile.keyring)
+        && let Err(error) = keyring::clear(ctx, name)
+    {
+        ctx.warn(&format!(
+            "the token of `{name}` is still in the keyring: {error}"
+        ));
+    }
+}
+
+/// Returns the token of a selected profile.
+///
+/// # Errors
+///
+/// If it is in the keyring, and the keyring cannot be asked for it or does not have it.
+pub(crate) fn token(ctx: &Context, profile: &Profile) -> Result<String, Error> {
+    if profile.keyring {
+        return Ok(keyring::find(ctx, &profile.name)?);
+    }
+    Ok(profile.token.clone())
 }
 
 /// Removes a profile.
@@ -180,12 +251,15 @@ pub fn remove(ctx: &Context, name: &str) -> Result<(), Error> {
     if !load(ctx)?.profiles.contains_key(name) {
         return Err(Error::Missing(name.to_owned()));
     }
+    let mut former = None;
     change(ctx, |all| {
-        all.profiles.remove(name);
+        former = all.profiles.remove(name);
         if all.default == name {
             all.default = all.profiles.keys().next().cloned().unwrap_or_default();
         }
-    })
+    })?;
+    forget(ctx, name, former);
+    Ok(())
 }
 
 /// Makes a profile the default.
@@ -213,11 +287,10 @@ pub(crate) fn is_named(ctx: &Context, options: &CloudOptions) -> bool {
 pub fn selected(ctx: &Context, options: &CloudOptions) -> Result<Option<Profile>, Error> {
     let named = options.profile.clone().or_else(|| ctx.env.text(VARIABLE));
     let mut all = load(ctx)?;
-    match named {
-        Some(name) => match all.profiles.remove(&name) {
-            Some(profile) => Ok(Some(profile)),
-            None => Err(Error::Missing(name)),
-        },
-        None => Ok(all.profiles.remove(&all.default)),
+    let name = named.clone().unwrap_or_else(|| all.default.clone());
+    match (all.profiles.remove(&name), named) {
+        (Some(profile), _) => Ok(Some(Profile { name, ..profile })),
+        (None, Some(name)) => Err(Error::Missing(name)),
+        (None, None) => Ok(None),
     }
 }

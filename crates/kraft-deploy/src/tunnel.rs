@@ -13,7 +13,7 @@ use kraft_core::error::chain;
 use kraft_engine::context::Context;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::cloud::Cloud;
 use crate::error::{Interrupted, RequestError};
@@ -24,6 +24,9 @@ use crate::naming;
 const MEMORY: u64 = 64;
 /// How long a lost control connection is retried.
 const RECONNECT: Duration = Duration::from_secs(20);
+/// Number of connections of one tunnel that are opened at a time: a handshake has a time limit, which
+/// a burst of connections on a busy host must not use up.
+const HANDSHAKES: usize = 16;
 /// Number of warnings that may wait to be reported; more are dropped.
 const WARNINGS: usize = 16;
 
@@ -222,6 +225,7 @@ pub fn open(ctx: &Context, cloud: &Cloud, options: &TunnelOptions) -> Result<(),
             proxy,
             password: password.clone(),
             warnings: warnings.clone(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
         };
         cloud.spawn(forwarder.serve(listener));
     }
@@ -384,6 +388,7 @@ struct Forwarder {
     proxy: u16,
     password: Password,
     warnings: mpsc::Sender<String>,
+    handshakes: Arc<Semaphore>,
 }
 
 impl Forwarder {
@@ -407,7 +412,9 @@ impl Forwarder {
 
     async fn forward(&self, mut near: TcpStream) -> Result<(), String> {
         let _ = near.set_nodelay(true);
+        let turn = self.handshakes.acquire().await;
         let far = self.dialer.dial(&self.host, self.proxy).await;
+        drop(turn);
         let mut far = far.map_err(|error| kraft_core::error::chain(&error))?;
         tunnel::enter(&mut far, &self.password)
             .await

@@ -150,9 +150,14 @@ pub fn create_from(template: &Id, wanted: &CreateAutoscale) -> Request<Named> {
         body.insert("create_args".to_owned(), json!({"template": template}));
     }
     let doing = format!("scale the service `{}`", wanted.group.as_str());
-    let mut request = Request::new(Method::POST, &["services", "autoscale"], doing);
-    request.scope = Scope::Only(vec![wanted.group.clone()]);
-    request.with(json!([body]))
+    let group = std::slice::from_ref(&wanted.group);
+    if let Id::Uuid(uuid) = &wanted.group {
+        let mut request = Request::new(Method::POST, &["services", uuid, "autoscale"], doing);
+        request.scope = Scope::Only(group.to_vec());
+        return request.with(body);
+    }
+    let request = Request::new(Method::POST, &["services", "autoscale"], doing);
+    request.only(group).with(json!([body]))
 }
 
 /// Enables autoscaling of a service group.
@@ -169,7 +174,9 @@ pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
         body.insert("master".to_owned(), json!(wanted.master));
     }
     let doing = format!("scale the service `{}`", wanted.group.as_str());
-    Request::new(Method::POST, &["services", "autoscale"], doing).with(body)
+    let mut request = Request::new(Method::POST, &["services", "autoscale"], doing).with(body);
+    request.scope = Scope::Only(vec![wanted.group.clone()]);
+    request
 }
 
 /// Gets the autoscaling configuration of service groups.
@@ -217,7 +224,8 @@ pub fn add_policy(group: &str, policy: &Policy) -> Request<Named> {
     let today = form
         .clone()
         .with(json!({"name": policy.name, "type": today}));
-    Request::of(today, doing).or_else(form.with(older))
+    let request = Request::of(today, doing).or_else(form.with(older));
+    request.makes(Some(&policy.name))
 }
 
 /// Gets a policy of a service group, given by its UUID.

@@ -90,7 +90,8 @@ pub fn create(wanted: &CreateCertificate) -> Request<Named> {
         today.insert("common_name".to_owned(), name);
     }
     let form = Form::new(Method::POST, &["certificates"]);
-    Request::of(form.clone().with(today), doing).or_else(form.with(older))
+    let request = Request::of(form.clone().with(today), doing).or_else(form.with(older));
+    request.makes(wanted.name.as_deref())
 }
 
 /// Replaces the chain and the private key of a certificate; both are PEM texts.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Form, Id, Request, Scope};
+use crate::request::{Form, Id, Request};
 
 /// Image on the platform.
 ///
@@ -111,12 +111,13 @@ pub fn pin(url: &str, timeout_s: i64, more: &Map<String, Value>) -> Request<Name
     if let Some(item) = item.as_object_mut() {
         item.extend(more.clone());
     }
-    Request::new(Method::POST, &["images"], format!("pin the image `{url}`")).with(json!([item]))
+    let request = Request::new(Method::POST, &["images"], format!("pin the image `{url}`"));
+    request.with(json!([item])).makes(None)
 }
 
 /// Removes the pin with a UUID.
 pub fn unpin(uuid: &str) -> Request<Named> {
-    let mut request = Request::new(Method::DELETE, &["images"], "unpin the image");
-    request.scope = Scope::Only(vec![Id::Uuid(uuid.to_owned())]);
+    let request = Request::new(Method::DELETE, &["images"], "unpin the image");
+    let request = request.only(&[Id::Uuid(uuid.to_owned())]);
     request.with(json!([{ "uuid": uuid }]))
 }

@@ -380,13 +380,15 @@ impl Saved {
 }
 
 /// Turns instances into templates. The platform waits for at most `wait` until they are ready.
-pub fn make_template(ids: &[Id], wait: Duration) -> Request<Named> {
+pub fn make_template(ids: &[Id], wait: Duration, more: &Map<String, Value>) -> Request<Named> {
     let seconds = millis(wait).saturating_add(999) / 1000;
-    let mut request = Request::new(Method::POST, &Saved::Template.path(), "make a template");
-    request.scope = Scope::Only(ids.to_vec());
-    request
-        .with(each(ids, &[("timeout_s", json!(seconds))]))
-        .patient(wait)
+    let mut options: Vec<(&str, Value)> = vec![("timeout_s", json!(seconds))];
+    options.extend(
+        more.iter()
+            .map(|(name, value)| (name.as_str(), value.clone())),
+    );
+    let request = Request::new(Method::POST, &Saved::Template.path(), "make a template");
+    request.only(ids).with(each(ids, &options)).patient(wait)
 }
 
 /// Saves a checkpoint of an instance, which continues to run.
@@ -397,7 +399,10 @@ pub fn make_checkpoint(from: &Id, name: Option<&str>, more: &Map<String, Value>)
         item.insert("name".to_owned(), json!(name));
     }
     let doing = format!("save a checkpoint of `{}`", from.as_str());
-    Request::new(Method::POST, &Saved::Checkpoint.path(), doing).with(json!([item]))
+    let request = Request::new(Method::POST, &Saved::Checkpoint.path(), doing);
+    // The name in the query keeps a server that ignores the body from another instance.
+    let request = request.only(std::slice::from_ref(from)).makes(name);
+    request.with(json!([item]))
 }
 
 /// Checkpoints that an instance came from.

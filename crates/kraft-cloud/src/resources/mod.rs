@@ -92,6 +92,21 @@ pub struct Change {
     pub value: Option<Value>,
 }
 
+/// Gets resources of a collection, of any kind, with all of their fields in `more`; all of them if
+/// `ids` is empty.
+pub fn get(collection: &[&str], ids: &[Id]) -> Request<Named> {
+    let what = collection.last().copied().unwrap_or_default();
+    Request::read(collection, ids, format!("get {what}"))
+}
+
+/// Looks up resources by the query of a request only: before a change that can be requested for
+/// several resources at once only, it shows whether the platform honors the query.
+pub fn look_up(collection: &[&str], ids: &[Id]) -> Request<Named> {
+    let mut request = get(collection, ids).by_query(collection, ids);
+    request.older.clear();
+    request
+}
+
 /// Changes a property of a resource in place (`PATCH`).
 pub fn edit(collection: &[&str], id: &Id, change: &Change) -> Request<Named> {
     let ids = std::slice::from_ref(id);

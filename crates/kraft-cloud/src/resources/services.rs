@@ -89,11 +89,15 @@ pub struct CreateGroup {
     /// Maximum number of concurrent connections or requests; more are rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_limit: Option<u32>,
+    /// `{time_ms}`: time without instances after which the service is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autokill: Option<Value>,
 }
 
 /// Creates a service group.
 pub fn create(wanted: &CreateGroup) -> Request<Group> {
-    Request::new(Method::POST, &["services"], "create a service").with(json!(wanted))
+    let request = Request::new(Method::POST, &["services"], "create a service");
+    request.with(json!(wanted)).makes(wanted.name.as_deref())
 }
 
 /// Gets service groups; all of them if `ids` is empty.

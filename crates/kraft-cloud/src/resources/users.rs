@@ -4,7 +4,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::request::Request;
+use crate::request::{Id, Request, Scope};
 
 /// Amounts of resources: usage or maximum of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,11 @@ pub fn quota(user: Option<&str>) -> Request<Quota> {
     let doing = "get the quota";
     match user {
         None => Request::new(Method::GET, &["users", "quotas"], doing),
-        Some(uuid) => Request::new(Method::GET, &["users", uuid, "quotas"], doing),
+        Some(uuid) => {
+            let path = ["users", uuid, "quotas"];
+            let mut request = Request::new(Method::GET, &path, doing);
+            request.scope = Scope::Only(vec![Id::Uuid(uuid.to_owned())]);
+            request
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Form, Id, Request, Scope, each};
+use crate::request::{Form, Id, Request, each};
 
 /// Persistent volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,12 @@ pub fn create(name: Option<&str>, size_mb: u64) -> Request<Named> {
 pub fn create_with(wanted: Value) -> Request<Named> {
     let form = Form::new(Method::POST, &["volumes"]);
     let older = form.clone().with(json!([wanted]));
-    Request::of(form.with(wanted), "create a volume").or_else(older)
+    let name = wanted
+        .get("name")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let request = Request::of(form.with(wanted), "create a volume").or_else(older);
+    request.makes(name.as_deref())
 }
 
 /// Copies a volume, given by its UUID; `options` may have `vol_name`, `quota_policy`, `tags` and
@@ -69,7 +74,9 @@ pub fn duplicate(uuid: &str, options: &[(&str, Value)]) -> Request<Named> {
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
     let path = ["volumes", uuid, "clone"];
-    Request::new(Method::POST, &path, "copy the volume").with(Value::Object(options))
+    let name = options.get("vol_name").and_then(Value::as_str);
+    let request = Request::new(Method::POST, &path, "copy the volume").makes(name);
+    request.with(Value::Object(options))
 }
 
 /// Gets templates of volumes; all of them if `ids` is empty.
@@ -82,9 +89,8 @@ pub fn templates(ids: &[Id]) -> Request<Volume> {
 
 /// Turns volumes into templates.
 pub fn make_template(ids: &[Id]) -> Request<Named> {
-    let mut request = Request::new(Method::POST, &TEMPLATES, "make a template");
-    request.scope = Scope::Only(ids.to_vec());
-    request.with(json!(ids))
+    let request = Request::new(Method::POST, &TEMPLATES, "make a template");
+    request.only(ids).with(json!(ids))
 }
 
 /// Removes templates of volumes.

@@ -7,8 +7,8 @@ use kraft_deploy::created::Created;
 use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
 use kraft_deploy::{
-    RequestError, account, cloud, compose, control, domains, helper, images, import, launch, logs,
-    metros, naming, pem, ports, profiles, readiness, rollout, tunnel, volumes,
+    RequestError, account, cloud, compose, control, domains, edit, helper, images, import, launch,
+    logs, metros, naming, pem, ports, profiles, readiness, rollout, tunnel, volumes,
 };
 use kraft_engine::transfer;
 use kraft_oci::push::PushError;
@@ -113,6 +113,8 @@ impl From<profiles::Error> for Failure {
         match error {
             Error::File(error) => error.into(),
             Error::Missing(_) => Self::usage(error),
+            Error::Keyring(_) => Self::new(Kind::Authentication, error)
+                .hint("`kraft cloud login --no-keyring` saves the token in a file"),
             Error::Readable(_) | Error::Parse { .. } | Error::Version(_) => {
                 Self::new(Kind::Failed, error)
             }
@@ -129,7 +131,17 @@ impl From<control::Error> for Failure {
             Error::Account(error) => error.into(),
             Error::Profile(error) => error.into(),
             Error::Request(error) => platform(error),
+            Error::Empty(..) | Error::OtherBuild { .. } => Self::new(Kind::Failed, error),
             Error::Runtime(error) => error.into(),
+        }
+    }
+}
+
+impl From<edit::Error> for Failure {
+    fn from(error: edit::Error) -> Self {
+        match error {
+            edit::Error::Request(error) => error.into(),
+            edit::Error::Ignored { .. } => Self::new(Kind::Failed, error),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column};
-use kraft_deploy::profiles::{self, Profile};
+use kraft_deploy::profiles::{self, Place, Profile};
 use kraft_deploy::{Cloud, CloudOptions, control as plane};
 
 /// Maximum length of a token, in bytes.
@@ -20,7 +20,8 @@ const MAX_TOKEN: u64 = 8 << 10;
 /// Log in, and save the login as a profile
 ///
 /// Prints an address; the login is confirmed there, in a browser on any computer. The token is
-/// saved in a file that only its owner can read. The metro of `--metro` is saved with it.
+/// saved in the keyring of the desktop if there is one, else in a file that only its owner can read.
+/// The metro of `--metro` is saved with it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,6 +36,10 @@ pub(super) struct LoginArgs {
     /// Name of the login, for several accounts
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+
+    /// Save the token in a file, and not in the keyring
+    #[arg(long)]
+    no_keyring: bool,
 }
 
 /// The name of a profile that has none.
@@ -91,10 +96,17 @@ pub(super) fn login(app: &App, options: &CloudOptions, args: &LoginArgs) -> Resu
         ..Profile::default()
     };
     let account = profile.account.clone();
-    profiles::save(app, &name, profile)?;
+    let place = profiles::save(app, &name, profile, !args.no_keyring)?;
     let account = account.unwrap_or_else(|| token.account().to_owned());
     app.ui
         .info(&format!("logged in as {account}: profile {name}"));
+    app.ui.info(&match place {
+        Place::Keyring => "the token is in the keyring".to_owned(),
+        Place::File(path) => format!(
+            "the token is in {}, which only its owner can read",
+            path.display()
+        ),
+    });
     Ok(())
 }
 

@@ -109,14 +109,14 @@ pub(super) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         }
         Command::Cancel { builds } => {
             for id in builds {
-                control::build(app, options, &builds::cancel(id))?;
+                control::cancel_build(app, options, id)?;
                 app.ui.line(id)?;
             }
             Ok(())
         }
         Command::Remove { builds } => {
             for id in builds {
-                control::build(app, options, &builds::remove(id))?;
+                control::of_build(app, options, id, &builds::remove(id))?;
                 app.ui.line(id)?;
             }
             Ok(())
@@ -163,8 +163,7 @@ fn create(app: &App, options: &CloudOptions, args: &CreateArgs) -> Result<(), Fa
     if !pairs.is_empty() {
         set("build_args", Value::Object(pairs));
     }
-    let made = control::build(app, options, &builds::create(wanted))?;
-    let mut build = made.into_iter().next().unwrap_or_default();
+    let mut build = control::create_build(app, options, wanted)?;
     if !args.no_wait && !build.has_ended() {
         app.ui.info(&format!("the build is {}", build.id));
         build = control::wait_for_build(app, options, &build.id)?;

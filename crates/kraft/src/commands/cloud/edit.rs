@@ -1,12 +1,13 @@
-//! `kraft cloud instance edit`.
+//! `kraft cloud instance edit`, and what it has in common with other changes in place.
 
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances::{self, Instance};
+use kraft_cloud::resources::instances;
 use kraft_cloud::resources::{self, Change};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::failure::Failure;
+use kraft_deploy::edit::{self, Outcome};
 use kraft_deploy::{Cloud, volumes};
 
 /// Change an instance in place, and print what changed
@@ -159,9 +160,29 @@ fn parse(text: &str) -> Value {
 
 pub(super) fn exec(app: &App, cloud: &Cloud, args: &Args) -> Result<(), Failure> {
     let changes = args.changes()?;
-    let before = cloud.one(&instances::get(&[Id::new(&args.instance)]))?;
-    if args.dry_run {
-        for change in &changes {
+    run(
+        app,
+        cloud,
+        &["instances"],
+        &args.instance,
+        &changes,
+        args.dry_run,
+    )
+}
+
+/// Changes a resource of a collection, and prints the difference.
+pub(super) fn run(
+    app: &App,
+    cloud: &Cloud,
+    collection: &[&str],
+    name: &str,
+    changes: &[Change],
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let id = Id::new(name);
+    if dry_run {
+        cloud.one(&resources::get(collection, &[id]))?;
+        for change in changes {
             let value = change.value.as_ref().map(Value::to_string);
             app.ui.line(&format!(
                 "{} {} {}",
@@ -172,42 +193,25 @@ pub(super) fn exec(app: &App, cloud: &Cloud, args: &Args) -> Result<(), Failure>
         }
         return Ok(());
     }
-    let id = Id::Uuid(before.uuid.clone());
-    for change in &changes {
-        cloud.one(&resources::edit(&["instances"], &id, change))?;
-    }
-    let after = cloud.one(&instances::get(&[id]))?;
-    let mut props: Vec<&str> = changes.iter().map(|one| one.prop.as_str()).collect();
-    props.dedup();
-    for prop in props {
-        let (old, new) = (shown(&before, prop), shown(&after, prop));
-        if old != new {
-            app.ui.line(&format!("{prop}: {old} -> {new}"))?;
-        } else if is_pending(&after, prop) {
-            app.ui.line(&format!(
-                "{prop}: {old} (the change is pending until a restart)"
-            ))?;
-        } else {
-            app.ui.line(&format!("{prop}: {old} (unchanged)"))?;
-        }
+    for changed in edit::apply(cloud, collection, &id, changes)? {
+        let (prop, old) = (&changed.prop, shown(changed.old.as_ref()));
+        let new = shown(changed.new.as_ref());
+        app.ui.line(&match changed.outcome {
+            Outcome::Pending => format!("{prop}: {old} (the change is pending until a restart)"),
+            Outcome::Unreported => format!("{prop}: changed"),
+            Outcome::Applied if old == new => format!("{prop}: {old} (unchanged)"),
+            Outcome::Applied => format!("{prop}: {old} -> {new}"),
+        })?;
     }
     Ok(())
 }
 
 /// Returns a property for display.
-fn shown(one: &Instance, prop: &str) -> String {
-    let value = serde_json::to_value(one).ok();
-    match value.as_ref().and_then(|value| value.get(prop)) {
-        None | Some(Value::Null) => "none".to_owned(),
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
         // JSON escapes control characters.
         Some(text @ Value::String(_)) => text.to_string().trim_matches('"').to_owned(),
         Some(other) => other.to_string(),
     }
-}
-
-/// Returns whether a change of a property waits for a restart.
-fn is_pending(one: &Instance, prop: &str) -> bool {
-    let updates = one.more.get("updates").and_then(Value::as_array);
-    let mut updates = updates.into_iter().flatten();
-    updates.any(|update| update.get("prop").and_then(Value::as_str) == Some(prop))
 }

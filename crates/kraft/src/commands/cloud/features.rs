@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances;
+use kraft_core::shell_words;
 use kraft_sys::fs;
 use serde_json::{Map, Value, json};
 
@@ -45,7 +46,8 @@ pub(crate) struct FeatureArgs {
     #[arg(long, value_name = "NAME=IMAGE")]
     plugin: Vec<String>,
 
-    /// Start, stop or delete the instance at these times (calendar events of systemd)
+    /// Start, stop or delete the instance at these times (calendar events of systemd), or run a
+    /// command in it: `exec=WHEN=COMMAND`
     #[arg(long, value_name = "ACTION=WHEN")]
     schedule: Vec<String>,
 
@@ -137,16 +139,8 @@ impl FeatureArgs {
         if !plugins.is_empty() {
             set("plugins", json!(plugins));
         }
-        let schedule = |text: &str| {
-            let (action, when) = pair(text)?;
-            if !["start", "stop", "delete"].contains(&action) {
-                return Err(Failure::usage(format!(
-                    "`{action}` is not an action: expected start, stop or delete"
-                )));
-            }
-            Ok(json!({"name": action, "action": action, "when": when}))
-        };
-        let schedules: Vec<Value> = each(&self.schedule, schedule)?;
+        let mut schedules: Vec<Value> = each(&self.schedule, schedule)?;
+        name_apart(&mut schedules);
         if !schedules.is_empty() {
             set("schedules", json!(schedules));
         }
@@ -211,6 +205,48 @@ fn pairs(texts: &[String]) -> Result<Map<String, Value>, Failure> {
     pairs
         .map(|pair| pair.map(|(name, value)| (name.to_owned(), json!(value))))
         .collect()
+}
+
+/// Parses a schedule: `ACTION=WHEN`, or `exec=WHEN=COMMAND`.
+fn schedule(text: &str) -> Result<Value, Failure> {
+    let (action, when) = pair(text)?;
+    match action {
+        "start" | "stop" | "delete" => Ok(json!({"action": action, "when": when})),
+        "exec" => {
+            let (when, command) = when.split_once('=').ok_or_else(|| {
+                Failure::usage(format!("`{text}` has no command"))
+                    .hint("write `exec=WHEN=COMMAND`, such as `exec=daily=/bin/backup --all`")
+            })?;
+            let args = shell_words::split(command)
+                .map_err(|error| Failure::usage(format!("`{command}`: {error}")))?;
+            if args.is_empty() {
+                return Err(Failure::usage(format!("`{text}` has no command")));
+            }
+            Ok(json!({"action": action, "when": when, "args": args}))
+        }
+        _ => Err(Failure::usage(format!(
+            "`{action}` is not an action: expected start, stop, delete or exec"
+        ))),
+    }
+}
+
+/// Names each schedule after its action; the names of schedules of one instance differ.
+fn name_apart(schedules: &mut [Value]) {
+    let mut actions: Vec<Value> = Vec::new();
+    for one in schedules {
+        let action = one.get("action").cloned().unwrap_or_default();
+        actions.push(action.clone());
+        let count = actions.iter().filter(|known| **known == action).count();
+        let action = action.as_str().unwrap_or_default();
+        let name = if count > 1 {
+            format!("{action}-{count}")
+        } else {
+            action.to_owned()
+        };
+        if let Some(own) = one.as_object_mut() {
+            own.insert("name".to_owned(), json!(name));
+        }
+    }
 }
 
 /// Parses a ROM: local files are sent inline, any other text is an image.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use kraft_cloud::resources;
 use kraft_cloud::resources::images::Image;
+use kraft_core::escape::escape;
 use serde_json::{Map, Value, json};
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::commands::tally::Tally;
 use crate::commands::values;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
 use kraft_deploy::{Cloud, CloudOptions, images, naming};
@@ -121,6 +122,12 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             };
             let seconds = i64::try_from(timeout.as_secs().max(1)).unwrap_or(-1);
             let pin = cloud.one(&resources::images::pin(url, seconds, &more))?;
+            let pinned = pin.more.get("url").and_then(Value::as_str).unwrap_or(url);
+            let bare = resources::images::without_host;
+            if bare(pinned) != bare(image.reference()) {
+                let text = format!("the platform pinned `{}` instead", escape(pinned, &[]));
+                return Err(Failure::new(Kind::Failed, text));
+            }
             app.ui.line(&pin.uuid)
         }
         Command::Unpin { pins } => {

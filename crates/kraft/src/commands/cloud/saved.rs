@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::choose::{self, ids};
 use super::output::{self, Form};
+use super::service::idle;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
@@ -40,6 +41,9 @@ enum TemplateCommand {
         #[arg(short, long, value_name = "TIME", default_value = "60s",
               value_parser = values::duration)]
         wait: Duration,
+        /// Remove a template that was not cloned for this time
+        #[arg(long, value_name = "TIME", value_parser = values::duration)]
+        autokill: Option<Duration>,
     },
     #[command(flatten)]
     Common(Common),
@@ -70,6 +74,9 @@ enum CheckpointCommand {
         /// Set a tag
         #[arg(long, value_name = "TAG")]
         tag: Vec<String>,
+        /// Remove the checkpoint when it was not restored for this time
+        #[arg(long, value_name = "TIME", value_parser = values::duration)]
+        autokill: Option<Duration>,
     },
     #[command(flatten)]
     Common(Common),
@@ -101,10 +108,20 @@ enum Common {
 
 pub(super) fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure> {
     match &args.command {
-        TemplateCommand::Create { instances, wait } => output::names(
-            app,
-            cloud.send(&instances::make_template(&ids(instances), *wait))?,
-        ),
+        TemplateCommand::Create {
+            instances,
+            wait,
+            autokill,
+        } => {
+            let mut more = Map::new();
+            if let Some(time) = autokill {
+                more.insert("autokill".to_owned(), idle(*time));
+            }
+            let ids = ids(instances);
+            cloud.all(&resources::look_up(&["instances"], &ids))?;
+            let request = instances::make_template(&ids, *wait, &more);
+            output::names(app, cloud.send(&request)?)
+        }
         TemplateCommand::Common(common) => exec(app, cloud, Saved::Template, common),
     }
 }
@@ -115,12 +132,20 @@ pub(super) fn checkpoint(app: &App, cloud: &Cloud, args: &CheckpointArgs) -> Res
             instance,
             name,
             tag,
+            autokill,
         } => {
             let mut more = Map::new();
+            if let Some(time) = autokill {
+                more.insert("autokill".to_owned(), idle(*time));
+            }
             if !tag.is_empty() {
                 more.insert("tags".to_owned(), json!(tag));
             }
             let from = Id::new(instance);
+            cloud.one(&resources::look_up(
+                &["instances"],
+                std::slice::from_ref(&from),
+            ))?;
             let request = instances::make_checkpoint(&from, name.as_deref(), &more);
             output::names(app, cloud.send(&request)?)
         }

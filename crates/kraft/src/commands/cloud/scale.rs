@@ -10,7 +10,7 @@ use kraft_cloud::resources::autoscale::{
 };
 use kraft_cloud::resources::instances::{self, CreateInstance};
 use kraft_cloud::resources::services::{self, Group};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::choose::{self, OutputArgs};
 use super::output::{self, Form, Shown};
@@ -275,7 +275,8 @@ fn template_of(app: &App, cloud: &Cloud, master: &Id) -> Result<Id, Failure> {
         ..CreateInstance::default()
     };
     let copy = cloud.one(&instances::create(&copy))?;
-    cloud.one(&instances::make_template(&[copy.id()], TEMPLATE_TIME))?;
+    let request = instances::make_template(&[copy.id()], TEMPLATE_TIME, &Map::new());
+    cloud.one(&request)?;
     app.ui.info(&format!(
         "instances are cloned from the template {}",
         copy.title()

@@ -1,15 +1,20 @@
 //! `kraft cloud service`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::services::{self, CreateGroup, Group};
-use kraft_cloud::resources::{Known, Named};
+use kraft_cloud::resources::{Change, Known, Named};
+use serde_json::{Value, json};
 
 use super::choose::{self, Chosen};
+use super::edit;
 use super::output::{self, Form, Shown, ago};
 use super::resource::{Queries, Resource};
 use super::shape::DomainArgs;
 use crate::app::App;
+use crate::commands::values;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_deploy::{Cloud, CloudOptions, ports, services as deployed};
@@ -29,6 +34,7 @@ enum Command {
     Create(CreateArgs),
     #[command(flatten)]
     Queries(Queries<Group>),
+    Edit(EditArgs),
     /// Remove services that have no instances
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
@@ -62,9 +68,104 @@ struct CreateArgs {
     #[arg(short = 'L', long, value_name = "N")]
     hard_limit: Option<u32>,
 
+    /// Remove the service when it had no instance for this time
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    autokill: Option<Duration>,
+
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
+}
+
+/// Change a service in place, and print what changed
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft cloud service edit front --publish 6379:6379/tls --domain shop.example
+  kraft cloud service edit front --unpublish 80 --soft-limit 10")]
+struct EditArgs {
+    /// Name or UUID
+    service: String,
+
+    /// Publish a port as well
+    #[arg(short, long, value_name = "PORT[:PORT][/HANDLERS]")]
+    publish: Vec<String>,
+
+    /// Unpublish a port
+    #[arg(long, value_name = "PORT")]
+    unpublish: Vec<u16>,
+
+    #[command(flatten)]
+    domains: DomainArgs,
+
+    /// Remove a domain, given by its whole name
+    #[arg(long, value_name = "DOMAIN")]
+    remove_domain: Vec<String>,
+
+    /// Number of concurrent requests per instance that starts another instance
+    #[arg(short = 'l', long, value_name = "N")]
+    soft_limit: Option<u32>,
+
+    /// Largest number of concurrent requests per instance; more are refused
+    #[arg(short = 'L', long, value_name = "N")]
+    hard_limit: Option<u32>,
+
+    /// Remove the service when it had no instance for this time; 0 never does
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    autokill: Option<Duration>,
+
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl EditArgs {
+    fn changes(&self) -> Result<Vec<Change>, Failure> {
+        let mut all = Vec::new();
+        let mut change = |prop: &str, op, value| {
+            all.push(Change {
+                prop: prop.to_owned(),
+                op,
+                value: Some(value),
+            });
+        };
+        // What is added may replace what is removed.
+        if !self.unpublish.is_empty() {
+            change("services", "del", json!(self.unpublish));
+        }
+        let published = ports::parse(&self.publish)?;
+        if !published.is_empty() {
+            change("services", "add", json!(published));
+        }
+        if !self.remove_domain.is_empty() {
+            change("domains", "del", json!(self.remove_domain));
+        }
+        let domains = self.domains.wanted()?;
+        if !domains.is_empty() {
+            change("domains", "add", json!(domains));
+        }
+        for (prop, limit) in [
+            ("soft_limit", self.soft_limit),
+            ("hard_limit", self.hard_limit),
+        ] {
+            if let Some(limit) = limit {
+                change(prop, "set", json!(limit));
+            }
+        }
+        if let Some(time) = self.autokill {
+            change("autokill", "set", idle(time));
+        }
+        if all.is_empty() {
+            return Err(Failure::usage("nothing to change")
+                .hint("change a property, such as `--publish 443:8080` or `--soft-limit 10`"));
+        }
+        Ok(all)
+    }
+}
+
+/// Returns the value of an `autokill` after an idle time.
+pub(super) fn idle(time: Duration) -> Value {
+    json!({"time_ms": u64::try_from(time.as_millis()).unwrap_or(u64::MAX)})
 }
 
 type Field = Column<Group>;
@@ -118,6 +219,14 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
     match &args.command {
         Command::Create(args) => create(app, &cloud, args),
         Command::Queries(queries) => queries.exec(app, options, &cloud),
+        Command::Edit(args) => edit::run(
+            app,
+            &cloud,
+            &["services"],
+            &args.service,
+            &args.changes()?,
+            args.dry_run,
+        ),
         Command::Remove { chosen, wait_empty } => {
             let ids = chosen.ids::<Group>(&cloud)?;
             if *wait_empty {
@@ -136,6 +245,7 @@ fn create(app: &App, cloud: &Cloud, args: &CreateArgs) -> Result<(), Failure> {
         domains: args.domains.wanted()?,
         soft_limit: args.soft_limit,
         hard_limit: args.hard_limit,
+        autokill: args.autokill.map(idle),
     };
     let created = cloud.one(&services::create(&wanted))?;
     let answer = cloud.send(&services::get(&[created.id()]))?;

@@ -5,7 +5,7 @@ mod import;
 use clap::Subcommand;
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
-use kraft_cloud::resources::{self, Change, Known};
+use kraft_cloud::resources::{self, Change, Known, Named};
 use serde_json::{Map, Value, json};
 
 use super::choose::{self, Chosen};
@@ -14,9 +14,9 @@ use super::resource::{Queries, Resource};
 use super::saved::list;
 use super::service::names;
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, CloudOptions};
+use kraft_deploy::{Cloud, CloudOptions, edit};
 
 /// Manage volumes, which persist beyond instances
 #[derive(Debug, clap::Args)]
@@ -173,8 +173,9 @@ const TEMPLATE: &[Field] = &[
 fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure> {
     match &args.command {
         TemplateCommand::Create { volumes } => {
-            let request = volumes::make_template(&choose::ids(volumes));
-            output::names(app, cloud.send(&request)?)
+            let ids = choose::ids(volumes);
+            cloud.all(&resources::look_up(&["volumes"], &ids))?;
+            output::names(app, cloud.send(&volumes::make_template(&ids))?)
         }
         TemplateCommand::List { output } => {
             let rows = cloud.all(&volumes::templates(&[]))?;
@@ -185,6 +186,31 @@ fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure
             output::names(app, cloud.send(&request)?)
         }
     }
+}
+
+/// Fails unless a volume is attached to an instance, or to any, or is not: the platform may have
+/// ignored what it was asked.
+fn is_attached(
+    cloud: &Cloud,
+    uuid: &str,
+    instance: Option<&Id>,
+    wanted: bool,
+) -> Result<(), Failure> {
+    let volume = cloud.one(&volumes::get(&[Id::Uuid(uuid.to_owned())]))?;
+    let is = |one: &Named| match instance {
+        Some(Id::Uuid(uuid)) => uuid.eq_ignore_ascii_case(&one.uuid),
+        Some(Id::Name(name)) => *name == one.name,
+        None => true,
+    };
+    if volume.attached_to.iter().any(is) == wanted {
+        return Ok(());
+    }
+    let done = if wanted { "attach" } else { "detach" };
+    let text = format!(
+        "the platform did not {done} the volume `{}`",
+        volume.title()
+    );
+    Err(Failure::new(Kind::Failed, text))
 }
 
 pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
@@ -227,8 +253,8 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
                 op: "set",
                 value: Some(json!(kraft_deploy::volumes::mebibytes(size)?)),
             };
-            let request = resources::edit(&["volumes"], &Id::new(volume), &change);
-            app.ui.line(cloud.one(&request)?.title())
+            edit::apply(&cloud, &["volumes"], &Id::new(volume), &[change])?;
+            app.ui.line(volume)
         }
         Command::Template(args) => template(app, &cloud, args),
         Command::Attach {
@@ -237,13 +263,18 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             at,
             read_only,
         } => {
-            let request = volumes::attach(&Id::new(volume), &Id::new(to), at, *read_only);
-            app.ui.line(&cloud.one(&request)?.uuid)
+            let to = Id::new(to);
+            let request = volumes::attach(&Id::new(volume), &to, at, *read_only);
+            let uuid = cloud.one(&request)?.uuid;
+            is_attached(&cloud, &uuid, Some(&to), true)?;
+            app.ui.line(&uuid)
         }
         Command::Detach { volume, from } => {
             let from = from.as_deref().map(Id::new);
             let request = volumes::detach(&Id::new(volume), from.as_ref());
-            app.ui.line(&cloud.one(&request)?.uuid)
+            let uuid = cloud.one(&request)?.uuid;
+            is_attached(&cloud, &uuid, from.as_ref(), false)?;
+            app.ui.line(&uuid)
         }
         Command::Import(args) => import::exec(app, &mut cloud, args),
         Command::Queries(queries) => queries.exec(app, options, &cloud),
