@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use kraft_cloud_emulator::Settings;
 use kraft_e2e::cloud::{Cloud, TOKEN};
-use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::harness::{Bench, Outcome, eventually};
 use serde_json::{Value, json};
 
 fn cloud() -> Cloud {
@@ -86,6 +86,177 @@ fn an_instance_is_changed_in_place_and_the_difference_is_printed() {
 }
 
 #[test]
+fn a_service_is_changed_in_place_and_the_difference_is_printed() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    let run = |line: &str| run(&cloud, &bench, line);
+    run("service create -n front 443:8080 --autokill 1h");
+    let told = run("service edit front -p 6379:6379/tls -s shop --soft-limit 3 --hard-limit 9");
+    for line in ["soft_limit: 1 -> 3", "hard_limit: 65535 -> 9"] {
+        assert!(told.contains(line), "no {line}: {told}");
+    }
+    run("service edit front --unpublish 80 --remove-domain shop.emu0.kraft.host");
+    let one = &json_of(&cloud, &bench, "service get front")[0];
+    let ports: Vec<&Value> = one["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["port"])
+        .collect();
+    assert_eq!(ports, [443, 6379], "{one:#}");
+    assert_eq!(one["domains"].as_array().unwrap().len(), 1, "{one:#}");
+    assert_eq!(one["autokill"]["time_ms"], 3_600_000, "{one:#}");
+    let told = run("service edit front --dry-run --soft-limit 4");
+    assert_eq!(told, "set soft_limit 4\n");
+    let words = ["cloud", "service", "edit", "front", "--soft-limit", "99"];
+    let outcome = cloud.kraft(&bench, &words).exits(1);
+    assert!(
+        outcome.stderr.contains("above `hard_limit`"),
+        "{}",
+        outcome.stderr
+    );
+    let _ = cloud
+        .kraft(&bench, &["cloud", "service", "edit", "front"])
+        .exits(2);
+}
+
+#[test]
+fn schedules_are_carried_out() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    let words = [
+        "cloud",
+        "instance",
+        "create",
+        "-n",
+        "web",
+        "-S",
+        "--schedule",
+        "exec=*:*:*=/bin/backup --to '/my files'",
+        "--schedule",
+        "stop=yearly",
+        "--schedule",
+        "stop=daily",
+        "tester/web",
+    ];
+    let _ = cloud.kraft(&bench, &words).success();
+    let one = &json_of(&cloud, &bench, "instance get web")[0];
+    let schedules = one["schedules"].as_array().unwrap();
+    let names: Vec<&Value> = schedules.iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["exec", "stop", "stop-2"], "{one:#}");
+    let args = json!(["/bin/backup", "--to", "/my files"]);
+    assert_eq!(schedules[0]["args"], args);
+    assert!(schedules[2]["next_at"].is_string(), "{one:#}");
+    eventually("the scheduled command", || {
+        let log = run(&cloud, &bench, "instance logs web");
+        log.contains("exec: /bin/backup --to /my files")
+    });
+    let line = "schedules=[{\"name\":\"n\",\"when\":\"*:*:*\",\"action\":\"stop\"}]";
+    run(&cloud, &bench, &format!("instance edit web --set {line}"));
+    run(&cloud, &bench, "instance wait -s stopped -t 60s web");
+    let words = [
+        "cloud",
+        "instance",
+        "create",
+        "--schedule",
+        "exec=daily",
+        "tester/web",
+    ];
+    let outcome = cloud.kraft(&bench, &words).exits(2);
+    assert!(
+        outcome.stderr.contains("exec=WHEN=COMMAND"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_token_is_in_the_keyring_if_there_is_one() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    // Stands in for the program of libsecret: a file for each profile.
+    let ring = bench.path().join("ring");
+    let program = format!(
+        "#!/bin/sh\nring={}\nfor last; do :; done\necho \"$@\" >>$ring.log\ncase $1 in\n\
+         store) [ -e $ring.locked ] && {{ echo 'Cannot open the keyring' >&2; exit 1; }}\n\
+         cat >$ring.$last;;\nlookup) cat $ring.$last 2>/dev/null;;\nclear) rm -f $ring.$last;;\nesac\n",
+        ring.display()
+    );
+    let bin = bench.path().join("keyring-bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::write(bin.join("secret-tool"), program).unwrap();
+    std::fs::set_permissions(
+        bin.join("secret-tool"),
+        std::fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let kraft = |words: &[&str]| {
+        let mut command = bench.command(words);
+        command
+            .env("PATH", &path)
+            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+            .env(
+                "UKC_CONTROL_PLANE",
+                cloud.metro().replace("/v1", "/controlplane"),
+            );
+        command
+    };
+    let login = |words: &[&str]| {
+        let metro = cloud.metro();
+        let all = [
+            &["cloud", "login", "--token-stdin", "--metro", &metro],
+            words,
+        ]
+        .concat();
+        let mut child = kraft(&all)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), TOKEN.as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{said}");
+        said
+    };
+    let saved = || std::fs::read_to_string(bench.path().join("config/cloud.json")).unwrap();
+    let list = ["cloud", "volume", "list"];
+    let said = login(&["--profile", "work"]);
+    assert!(said.contains("the token is in the keyring"), "{said}");
+    assert!(!saved().contains(TOKEN), "{}", saved());
+    let _ = Outcome::of(&mut kraft(&list)).success();
+    // Its entry is gone.
+    std::fs::remove_file(ring.with_extension("work")).unwrap();
+    let outcome = Outcome::of(&mut kraft(&list)).exits(5);
+    assert!(
+        outcome.stderr.contains("the keyring has no token"),
+        "{}",
+        outcome.stderr
+    );
+    // A keyring that cannot be opened, or is not wanted.
+    std::fs::write(ring.with_extension("locked"), "").unwrap();
+    let said = login(&["--profile", "work"]);
+    for part in [
+        "Cannot open the keyring",
+        "cloud.json, which only its owner can read",
+    ] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
+    assert!(saved().contains(TOKEN));
+    std::fs::remove_file(ring.with_extension("locked")).unwrap();
+    let said = login(&["--profile", "other", "--no-keyring"]);
+    assert!(said.contains("cloud.json"), "{said}");
+    let _ = Outcome::of(&mut kraft(&list)).success();
+    let _ = login(&["--profile", "work"]);
+    let _ = Outcome::of(&mut kraft(&["cloud", "logout", "--profile", "work"])).success();
+    assert!(!ring.with_extension("work").exists());
+    // No token is in an argument.
+    let log = std::fs::read_to_string(ring.with_extension("log")).unwrap();
+    assert!(
+        !log.contains(TOKEN) && log.contains("profile work"),
+        "{log}"
+    );
+}
+
+#[test]
 fn the_features_of_a_new_instance_reach_the_platform() {
     let (cloud, bench) = (cloud(), Bench::new());
     std::fs::write(bench.path().join("a.conf"), "colour = red\n").unwrap();
@@ -158,7 +329,7 @@ fn images_are_pinned_and_certificates_renewed() {
     let after = json_of(&cloud, &bench, "certificate get tls");
     assert_ne!(before[0]["serial_number"], after[0]["serial_number"]);
     let health = json_of(&cloud, &bench, "health");
-    assert_eq!(health[0]["checks"]["network"], "healthy");
+    assert_eq!(health[0]["checks"]["images"], "healthy");
 }
 
 #[test]

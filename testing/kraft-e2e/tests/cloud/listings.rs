@@ -2,9 +2,11 @@
 //!
 //! What changes with every run (UUIDs, times, addresses) is replaced by its kind.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use kraft_cloud_emulator::Dialect;
 use kraft_e2e::cloud::{Cloud, dialect, in_both};
-use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::harness::{Bench, Outcome, eventually};
 use serde_json::{Value, json};
 
 const FORMS: [&str; 5] = ["table", "list", "json", "yaml", "raw"];
@@ -261,6 +263,75 @@ fn quotas() {
     in_both(|| {
         assert_golden("quota", &["quota"]);
     });
+}
+
+/// Compares what only today's platform lists with snapshots, in every form.
+#[test]
+fn listings_of_today() {
+    if dialect() == Dialect::V2024 {
+        return;
+    }
+    let (cloud, bench) = (Cloud::new(), Bench::new());
+    cloud.door("POST images", &json!({"name": "tester/web:v1"}));
+    let (plane, builds) = (
+        cloud.metro().replace("/v1", "/controlplane"),
+        cloud.metro().replace("/v1", "/build"),
+    );
+    let run = |line: &str, form: &[&str]| {
+        let words: Vec<&str> = std::iter::once("cloud").chain(line.split(' ')).collect();
+        let mut command = cloud.command(&bench, &[&words, form].concat());
+        command
+            .env("UKC_CONTROL_PLANE", &plane)
+            .env("UKC_BUILD_SERVER", &builds);
+        Outcome::of(&mut command).success().stdout
+    };
+    for line in [
+        "instance create -n web -M 64 --tag prod tester/web:v1",
+        "instance checkpoint create -n before --tag a --tag b web",
+        "instance create -n restored --checkpoint before",
+        "instance create -n copy --branch-from web",
+        "instance template create copy",
+        "volume create -n data -s 16 --tag fast",
+        "volume template create data",
+        "build create -t tester/built:v1 https://example.com/app.git",
+    ] {
+        run(line, &[]);
+    }
+    let file = bench.path().join("config");
+    std::fs::create_dir_all(&file).unwrap();
+    let profiles = json!({"version": 1, "default": "work", "profiles": {
+        "work": {"token": "x", "account": "anna", "metro": "fra", "registry": "r.example"},
+        "home": {"keyring": true},
+    }});
+    let file = file.join("cloud.json");
+    std::fs::write(&file, profiles.to_string()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for (name, line) in [
+        ("template-list", "instance template list"),
+        ("checkpoint-list", "instance checkpoint list"),
+        ("history", "instance history restored"),
+        ("volume-template-list", "volume template list"),
+        ("build-list", "build list"),
+        ("whoami", "whoami"),
+        ("health", "health"),
+        ("profile-list", "profile list"),
+        (
+            "plan",
+            "deploy --plan -n web -v logs:/logs:size=8 tester/web:v1",
+        ),
+    ] {
+        for form in FORMS {
+            let text = run(line, &["-o", form]);
+            let text = told(form, &text, &cloud);
+            // The list form has the same columns as the table.
+            let line = |line: &str| match line.split_once("created at: ") {
+                Some((label, _)) if form == "list" => format!("{label}created at: AGO\n"),
+                _ => format!("{line}\n"),
+            };
+            let text: String = text.lines().map(line).collect();
+            hold(&format!("{name}.{form}"), &text);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The cloud: commands against an emulator of its API, with real machines behind it where it matters.
 
+mod careless;
 mod compose;
 mod deploy;
 mod emulator;

@@ -176,7 +176,7 @@ async def instances():
     edit = m.UpdateTemplateInstancesRequestItem(name="branch", prop="tags", op="set", value=["v3"])
     await api.update_template_instances(body=[edit])
     edit = m.UpdateTemplateInstanceByUUIDRequestBody(prop="autokill", op="set",
-                                                     value={"time_ms": 1000})
+                                                     value={"time_ms": 3600000})
     await api.update_template_instance_by_uuid(template.uuid, body=edit)
     body = m.CreateInstanceRequest(
         name="clone", template=m.CreateInstanceRequestTemplate(name="branch"), autostart=True)
@@ -240,12 +240,12 @@ async def services():
             name=name, soft_limit=2, hard_limit=9,
             services=[m.Service(port=443, destination_port=80, handlers=["tls", "http"])],
             domains=[m.CreateServiceGroupRequestDomain(name=name)],
-            autokill=m.CreateServiceGroupRequestAutokill(time_ms=1000))
+            autokill=m.CreateServiceGroupRequestAutokill(time_ms=3600000))
         made += (await api.create_service_group(body=body)).data.service_groups
     front, back = (one.uuid for one in made)
     await pages(api.get_service_groups, front, back)
     group = (await api.get_service_group_by_uuid(front, details=True)).data.service_groups[0]
-    assert (group.hard_limit, group.autokill.time_ms) == (9, 1000)
+    assert (group.hard_limit, group.autokill.time_ms) == (9, 3600000)
     edit = m.UpdateServiceGroupsRequestItem(name="front", prop="hard_limit", op="set", value=10)
     await api.update_service_groups(body=[edit])
     edit = m.UpdateServiceGroupByUUIDRequestBody(
@@ -402,7 +402,7 @@ async def idiomatic():
         assert [one.name async for one in ukc.instances.list()] == ["chain"]
         await ukc.instances.get(name="chain").wait(state="running", timeout_seconds=30)
         await ukc.instances.get(name="chain").suspend()
-        await ukc.instances.get(name="chain").update(tags=["a"], autokill={"time_ms": 9})
+        await ukc.instances.get(name="chain").update(tags=["a"], autokill={"time_ms": 3600000})
         await ukc.instances.get(name="chain").update(autokill=REMOVE)
         edit = ukc.instances.get(name="chain").edit().add(tags=["b"]).delete(tags=["a"])
         await edit.apply()

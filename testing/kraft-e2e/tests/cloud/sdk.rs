@@ -51,18 +51,26 @@ fn python() -> Option<PathBuf> {
 
 /// Runs a step of the script to its end; returns what it prints.
 fn script(python: &PathBuf, cloud: &Cloud, step: &str) -> String {
+    run(python, cloud, "sdk.py", &[step])
+}
+
+fn run(python: &PathBuf, cloud: &Cloud, file: &str, args: &[&str]) -> String {
     let base = cloud.metro();
     let base = base.trim_end_matches("/v1");
-    let file = repository().join("testing/kraft-e2e/tests/cloud/sdk.py");
+    let file = repository()
+        .join("testing/kraft-e2e/tests/cloud")
+        .join(file);
     let done = Command::new(python)
-        .arg(file)
-        .args([base, TOKEN, step])
+        .arg(&file)
+        .args([base, TOKEN])
+        .args(args)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{step}: {errors}");
-    String::from_utf8(done.stdout).unwrap()
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{args:?}: {errors}{told}");
+    told
 }
 
 fn cloud() -> Cloud {
@@ -105,6 +113,15 @@ fn every_claimed_operation_works_with_the_official_sdk() {
     ];
     let missed: Vec<&&str> = reads.iter().filter(|name| !done.contains(*name)).collect();
     assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn edges_are_as_the_official_sdk_expects_them() {
+    let Some(python) = python() else { return };
+    let cloud = cloud();
+    let bad = json!({"name": "tester/bad", "output": "boot\n", "crash": "oops\n"});
+    cloud.door("POST images", &bad);
+    run(&python, &cloud, "sdk_edges.py", &[]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn sixty_four_concurrent_connections_transfer_every_byte_in_both_directions() {
             let all: Vec<_> = (0..64_usize)
                 .map(|number| {
                     scope.spawn(move || {
-                        let bytes: Vec<u8> = (0..(1 << 20) + number)
+                        let bytes: Vec<u8> = (0..(1 << 17) + number)
                             .map(|at| u8::try_from((at * 31 + number) % 251).unwrap())
                             .collect();
                         let mut wanted = bytes.clone();
