@@ -602,7 +602,7 @@ fn said(body: &str) -> String {
         let message = value.get("message").or(value.pointer("/error/message"));
         Some(message?.as_str()?.to_owned())
     });
-    // A page for people is no reason.
+    // An HTML page is no reason.
     let page = body.trim_start().starts_with('<');
     let text = match &message {
         Some(message) => sanitized(message),

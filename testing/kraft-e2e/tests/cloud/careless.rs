@@ -29,7 +29,7 @@ enum Fault {
     More,
     /// It answers with nothing.
     Nothing,
-    /// It answers with a page for people.
+    /// It answers with an HTML page.
     Page,
     /// Its answer ends in the middle.
     Half,
@@ -388,7 +388,7 @@ fn commands() -> Vec<String> {
     by("mine").chain(by(UUIDS[1])).chain(rest).collect()
 }
 
-/// Runs commands against servers with some faults, several at a time.
+/// Runs commands against careless servers, several at a time.
 fn judge_all(faults: &[Fault], every: usize) {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut cases: Vec<(Fault, String, bool)> = Vec::new();
@@ -403,7 +403,7 @@ fn judge_all(faults: &[Fault], every: usize) {
                 while let Some((fault, line, lists)) =
                     cases.get(next.fetch_add(1, Ordering::SeqCst))
                 {
-                    // Of a part of the cases, each command meets another fault.
+                    // Of a part of the cases, each command meets another server.
                     let at = commands().iter().position(|one| one == line).unwrap_or(0);
                     let turn = FAULTS.iter().position(|one| one == fault).unwrap();
                     if every > 1 && (at + turn) % every != 0 {

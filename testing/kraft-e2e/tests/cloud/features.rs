@@ -171,7 +171,7 @@ fn schedules_are_carried_out() {
 #[test]
 fn a_token_is_in_the_keyring_if_there_is_one() {
     let (cloud, bench) = (cloud(), Bench::new());
-    // Stands in for the program of libsecret: a file for each profile.
+    // Takes the place of the program of libsecret: a file for each profile.
     let ring = bench.path().join("ring");
     let program = format!(
         "#!/bin/sh\nring={}\nfor last; do :; done\necho \"$@\" >>$ring.log\ncase $1 in\n\
