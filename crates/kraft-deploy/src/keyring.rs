@@ -3,6 +3,13 @@
 //!
 //! A server has no such keyring: without a session bus or the program, it is not asked at all. The
 //! token goes through stdin and stdout, never through arguments, which all users can read.
+//!
+//! ```
+//! use kraft_deploy::keyring::Error;
+//!
+//! let error = Error::Missing("work".to_owned());
+//! assert!(error.to_string().contains("kraft cloud login"));
+//! ```
 
 use std::ffi::OsStr;
 use std::time::Duration;
