@@ -169,29 +169,37 @@ pub fn copy_with_directories(
             Place::below(&volume.source, &made, true)?.make_directory()?;
         }
     }
-    copy(ctx, Side::Local(from), Side::Machine { name, path: to })
+    copy(
+        ctx,
+        Side::Local(from),
+        Side::Machine { name, path: to },
+        false,
+    )
 }
 
 /// Copies a file or a directory out of a volume of a machine or into one; archives have
 /// [their own module](crate::copy_archive).
 ///
 /// As in Docker, a directory that exists as the destination gets the source by its name, or the
-/// contents of the source if that ends with `/.`; links are copied as links.
+/// contents of the source if that ends with `/.`; links are copied as links, but with `follow` the source
+/// itself is what its link leads to.
 ///
 /// # Errors
 ///
 /// If not exactly one side is a machine, its path is not in a volume that can be written, or a file
 /// cannot be read or written.
-pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>) -> Result<Copied, Error> {
+pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>, follow: bool) -> Result<Copied, Error> {
     match (from, to) {
         (Side::Stream, _) | (_, Side::Stream) => Err(Error::Stream),
         (Side::Machine { name, path }, Side::Local(local)) => {
-            let source = place_in(ctx, name, path, false)?;
+            let source = place_in(ctx, name, path, Reached::read(follow))?;
             transfer((&source, path), (&Place::at(local, true)?, local))
         }
         (Side::Local(local), Side::Machine { name, path }) => {
-            let source = Place::at(local, ends_in_directory(local))?;
-            let target = place_in(ctx, name, path, true)?;
+            let real = local.canonicalize().ok().filter(|_| follow);
+            let source = real.as_deref().unwrap_or(local);
+            let source = Place::at(source, ends_in_directory(local))?;
+            let target = place_in(ctx, name, path, Reached::Written)?;
             transfer((&source, local), (&target, path))
         }
         (Side::Machine { name: from, .. }, Side::Machine { name: to, .. }) => {
@@ -205,23 +213,55 @@ pub fn copy(ctx: &Context, from: Side<'_>, to: Side<'_>) -> Result<Copied, Error
     }
 }
 
-/// Opens the place of a path in a machine, which is read or written.
+/// What a path in a machine is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// It is read.
+    Read,
+    /// It is read, and a link at its end is followed inside the volume.
+    Followed,
+    /// It is written.
+    Written,
+}
+
+impl Reached {
+    /// Returns how a source is read.
+    pub(crate) const fn read(follow: bool) -> Self {
+        if follow { Self::Followed } else { Self::Read }
+    }
+}
+
+/// The maximum number of links that lead to each other.
+const MOST_LINKS: usize = 40;
+
+/// Opens the place of a path in a machine.
 pub(crate) fn place_in(
     ctx: &Context,
     name: &str,
     path: &Path,
-    written: bool,
+    reached: Reached,
 ) -> Result<Place, Error> {
     let machine = machines::existing(ctx).find(name)?;
-    let (volume, rest) = locate(&machine, path)?;
-    if written && volume.read_only {
-        return Err(Error::ReadOnly {
-            machine: machine.name,
-            path: path.to_owned(),
-        });
+    let into = reached == Reached::Written || ends_in_directory(path);
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let (volume, rest) = locate(&machine, &at)?;
+        if reached == Reached::Written && volume.read_only {
+            return Err(Error::ReadOnly {
+                machine: machine.name,
+                path: path.to_owned(),
+            });
+        }
+        let place = Place::below(&volume.source, &rest, into)?;
+        match place.link()?.filter(|_| reached == Reached::Followed) {
+            // An absolute one begins at the root of the machine.
+            Some(link) => at = at.parent().unwrap_or(Path::new("/")).join(link),
+            None => return Ok(place),
+        }
     }
-    let into = written || ends_in_directory(path);
-    Ok(Place::below(&volume.source, &rest, into)?)
+    Err(Error::NotFound {
+        path: path.to_owned(),
+    })
 }
 
 /// Returns the volume of a path in a machine, and the path below its directory.

@@ -8,7 +8,7 @@
 //!
 //! # fn example(context: &Context) -> Result<(), copy_archive::Error> {
 //! let mut tar = Vec::new();
-//! copy_archive::write(context, ("web", Path::new("/var/log")), &mut tar)?;
+//! copy_archive::write(context, ("web", Path::new("/var/log")), false, &mut tar)?;
 //! copy_archive::extract(context, &tar[..], ("other", Path::new("/data")))?;
 //! # Ok(())
 //! # }
@@ -30,7 +30,7 @@ use kraft_sys::tree::{self, Content, Copied, Found, Place};
 use tar::{Builder, EntryType, Header};
 
 use crate::context::Context;
-use crate::copy::{self, ends_in_directory, given_name, place_in};
+use crate::copy::{self, Reached, ends_in_directory, given_name, place_in};
 
 /// The limits of an archive that is extracted: the disk is the other one.
 const LIMITS: Limits = Limits {
@@ -59,7 +59,7 @@ pub enum Error {
 }
 
 /// Writes what is at a path of a machine as a tar archive, with its name, or the contents of a directory
-/// that ends with `/.`.
+/// that ends with `/.`. With `follow`, a link at the path is followed.
 ///
 /// # Errors
 ///
@@ -67,9 +67,10 @@ pub enum Error {
 pub fn write(
     ctx: &Context,
     (machine, path): (&str, &Path),
+    follow: bool,
     out: impl Write,
 ) -> Result<Copied, Error> {
-    let source = place_in(ctx, machine, path, false)?;
+    let source = place_in(ctx, machine, path, Reached::read(follow))?;
     let found = source.kind()?.ok_or_else(|| copy::Error::NotFound {
         path: path.to_owned(),
     })?;
@@ -158,7 +159,7 @@ pub fn extract(
     archive: impl Read,
     (machine, path): (&str, &Path),
 ) -> Result<Copied, Error> {
-    let root = place_in(ctx, machine, path, true)?;
+    let root = place_in(ctx, machine, path, Reached::Written)?;
     if root.kind()? != Some(tree::Kind::Directory) {
         let path = path.to_owned();
         return Err(copy::Error::NoDirectory { path }.into());

@@ -148,6 +148,19 @@ impl Place {
         }
     }
 
+    /// Returns where a link that is there leads to; `None` if there is no link.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn link(&self) -> Result<Option<PathBuf>, Error> {
+        match rustix::fs::readlinkat(&self.dir, &self.name, Vec::new()) {
+            Ok(text) => Ok(Some(OsStr::from_bytes(text.as_bytes()).into())),
+            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(e) => Err(Error::on("read", &self.path)(e.into())),
+        }
+    }
+
     /// Makes a directory, unless something is there.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ const BUFFER: usize = 64 << 10;
 /// must be in a volume or a directory that the machine mounts: everything else is in its memory.
 ///
 /// An existing directory gets the source by its name; of SOURCE/. it gets the contents. Links are copied
-/// as links. Files are replaced as a whole, with their permissions and times.
+/// as links, without --follow-link. Files are replaced as a whole, with their permissions and times.
 ///
 /// `-` in the place of a path of this host is a tar archive: written to stdout, or read from stdin
 /// (compressed or not) and extracted into a directory that exists.
@@ -38,14 +38,36 @@ pub(crate) struct Args {
     /// Where to copy it
     #[arg(value_name = "[MACHINE:]DESTINATION", value_hint = clap::ValueHint::AnyPath)]
     to: OsString,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// How files are copied.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Copy what SOURCE leads to if it is a link
+    #[arg(short = 'L', long)]
+    follow_link: bool,
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    copy(app, Side::parse(&args.from), Side::parse(&args.to))
+    copy(
+        app,
+        Side::parse(&args.from),
+        Side::parse(&args.to),
+        args.options,
+    )
 }
 
 /// Copies, and reports what was copied.
-pub(crate) fn copy(app: &App, from: Side<'_>, to: Side<'_>) -> Result<(), Failure> {
+pub(crate) fn copy(
+    app: &App,
+    from: Side<'_>,
+    to: Side<'_>,
+    options: Options,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let copied = match (from, to) {
         (Side::Machine { name, path }, Side::Stream) => {
@@ -54,12 +76,12 @@ pub(crate) fn copy(app: &App, from: Side<'_>, to: Side<'_>) -> Result<(), Failur
                     .hint("redirect stdout, or pipe it into `tar`"));
             }
             let out = BufWriter::with_capacity(BUFFER, app.ui.output());
-            copy_archive::write(app, (name, path), out)?
+            copy_archive::write(app, (name, path), options.follow_link, out)?
         }
         (Side::Stream, Side::Machine { name, path }) => {
             copy_archive::extract(app, io::stdin().lock(), (name, path))?
         }
-        (from, to) => copy::copy(app, from, to)?,
+        (from, to) => copy::copy(app, from, to, options.follow_link)?,
     };
     for path in &copied.skipped {
         app.ui.warn(&format!(

@@ -491,6 +491,14 @@ fn copies(ordinary: bool) {
     assert_eq!(place.read("out"), "from the guest");
     place.ok(["cp", "m:/data/inside/sub/file", "renamed"]);
     assert_eq!(place.read("renamed"), "from the host");
+    // What a link leads to, on both sides.
+    std::os::unix::fs::symlink("out", place.bench.path().join("link")).unwrap();
+    place.ok(["cp", "-L", "link", "m:/data/whole"]);
+    place.ok(["cp", "link", "m:/data/link"]);
+    for from in ["m:/data/whole", "m:/data/link"] {
+        place.ok(["cp", "--follow-link", from, "followed"]);
+        assert_eq!(place.read("followed"), "from the guest", "{from}");
+    }
     place.ok(["cp", "m:/data", "backup"]);
     place.ok(["cp", "m:/data/local/.", "backup"]);
     assert_eq!(place.read("backup/sub/file"), "from the host");

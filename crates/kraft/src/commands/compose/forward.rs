@@ -70,6 +70,9 @@ pub(super) struct CopyArgs {
     #[arg(value_name = "[SERVICE:]DESTINATION", value_hint = clap::ValueHint::AnyPath)]
     to: OsString,
 
+    #[command(flatten)]
+    options: cp::Options,
+
     /// Select this machine of the service, by its number
     #[arg(long, value_name = "NUMBER")]
     index: Option<u32>,
@@ -86,7 +89,12 @@ pub(super) fn copy(app: &App, project: &Project, args: &CopyArgs) -> Result<(), 
     };
     let (from, to) = (Side::parse(&args.from), Side::parse(&args.to));
     let (source, target) = (id(from)?, id(to)?);
-    cp::copy(app, from.of_machine(&source), to.of_machine(&target))
+    cp::copy(
+        app,
+        from.of_machine(&source),
+        to.of_machine(&target),
+        args.options,
+    )
 }
 
 /// List the threads of the VMMs of services
