@@ -305,16 +305,35 @@ impl Networks {
     ///
     /// If a record cannot be read or written.
     pub fn release(&self, machine: &str) -> Result<(), Error> {
+        self.each_lease(|lease| (lease.machine != machine).then_some(lease))
+    }
+
+    /// Gives a machine another name, in all networks. While it runs, it is found by the one that it was
+    /// started with.
+    ///
+    /// # Errors
+    ///
+    /// If a record cannot be read or written.
+    pub fn rename(&self, machine: &str, name: &str) -> Result<(), Error> {
+        self.each_lease(|mut lease| {
+            if lease.machine == machine {
+                name.clone_into(&mut lease.name);
+            }
+            Some(lease)
+        })
+    }
+
+    /// Changes or removes the addresses of machines, in all networks.
+    fn each_lease(&self, change: impl Fn(Lease) -> Option<Lease>) -> Result<(), Error> {
         for network in self.list()? {
             let dir = self.dir(&network.name)?;
             let Ok(_lock) = Lock::exclusive(dir.path()) else {
                 // It was removed meanwhile.
                 continue;
             };
-            let mut leases = load_leases(&dir)?;
-            let before = leases.len();
-            leases.retain(|lease| lease.machine != machine);
-            if leases.len() != before {
+            let before = load_leases(&dir)?;
+            let leases: Vec<Lease> = before.iter().cloned().filter_map(&change).collect();
+            if leases != before {
                 store_leases(&dir, &leases)?;
             }
         }
@@ -448,6 +467,23 @@ mod tests {
             interface: &interface,
         };
         networks.reserve(&request, &|_| true)
+    }
+
+    #[test]
+    fn a_machine_with_another_name_keeps_its_address() {
+        let (_dir, networks) = networks();
+        networks.create(&small("a", "10.1.0.1/24")).unwrap();
+        let [one, two] = ["one", "two"].map(|it| reserve(&networks, it, "a").unwrap());
+        networks.rename("one", "other").unwrap();
+        let leases = networks.leases("a").unwrap();
+        let found: Vec<_> = leases
+            .iter()
+            .map(|it| (it.machine.as_str(), it.name.as_str(), Some(it.address)))
+            .collect();
+        assert_eq!(
+            found,
+            [("one", "other", one.address), ("two", "two", two.address)]
+        );
     }
 
     #[test]

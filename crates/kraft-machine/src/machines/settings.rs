@@ -70,6 +70,9 @@ impl Machines {
         }
         drop(all);
         stored?;
+        if !locked.record.spec.get().networks.is_empty() {
+            self.networks().rename(&id.to_string(), name)?;
+        }
         drop(locked);
         self.get(*id)
     }

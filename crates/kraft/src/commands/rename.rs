@@ -7,7 +7,8 @@ use kraft_engine::machines;
 
 /// Rename a machine
 ///
-/// Give a machine another name, also while it runs.
+/// Give a machine another name, also while it runs. In its networks it has the new name from its next
+/// start on.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
