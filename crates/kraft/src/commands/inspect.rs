@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
+use crate::ui::{DocumentFormat, Format};
 use kraft_engine::machines;
 
 /// Show details of machines
@@ -28,15 +29,7 @@ pub(crate) struct Args {
 
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A JSON array
-    Json,
-    /// A YAML list
-    Yaml,
+    output: DocumentFormat,
 }
 
 /// All details of a machine.
@@ -98,8 +91,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         found.extend(machine.map(Inspected::from));
     }
     match args.output {
-        Output::Json => app.ui.json(&found)?,
-        Output::Yaml => app.ui.listing(crate::ui::Format::Yaml, &found, &[])?,
+        DocumentFormat::Json => app.ui.json(&found)?,
+        DocumentFormat::Yaml => app.ui.listing(Format::Yaml, &found, &[])?,
     }
     tally.outcome()
 }

@@ -23,6 +23,26 @@ pub(crate) enum Format {
     Yaml,
 }
 
+/// The format of a document: the values of `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// JSON
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// The format of a document that names machines: the values of `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DetailsFormat {
+    /// A JSON object
+    Json,
+    /// A YAML mapping
+    Yaml,
+    /// A table of the machines
+    Table,
+}
+
 /// One column of a table.
 pub(crate) struct Column<T> {
     /// Its title, in upper case.

@@ -21,7 +21,7 @@ use kraft_sys::fs::append;
 use serde::Serialize;
 
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
-pub(crate) use self::listing::{Column, Format, json, yaml};
+pub(crate) use self::listing::{Column, DetailsFormat, DocumentFormat, Format, json, yaml};
 pub(crate) use self::log::{Form, Level};
 use self::progress::Progress;
 pub(crate) use self::table::Cell;
@@ -161,6 +161,21 @@ impl Ui {
     /// Writes a value to stdout as YAML.
     pub(crate) fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         self.text(&listing::yaml(value)?)
+    }
+
+    /// Writes an object, or a table of its machines, to stdout.
+    pub(crate) fn details<T: Serialize, R: Serialize>(
+        &self,
+        format: DetailsFormat,
+        object: &T,
+        machines: &[R],
+        columns: &[Column<R>],
+    ) -> Result<(), Failure> {
+        match format {
+            DetailsFormat::Json => self.json(object),
+            DetailsFormat::Yaml => self.yaml(object),
+            DetailsFormat::Table => self.listing(Format::Table, machines, columns),
+        }
     }
 
     /// Writes a listing to stdout in a format.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::ls::state;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ui::{Cell, Column, Format};
+use crate::ui::{Cell, Column, DetailsFormat};
 use kraft_engine::machines;
 
 /// Show details of a network
@@ -30,17 +30,7 @@ pub(crate) struct Args {
 
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A JSON object
-    Json,
-    /// A YAML mapping
-    Yaml,
-    /// A table of the machines
-    Table,
+    output: DetailsFormat,
 }
 
 // KraftKit compat: the fields of its object, and more.
@@ -103,14 +93,8 @@ struct InterfaceStatus {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let networks = machines::existing(app).networks();
     let inspected = inspect(&networks, &args.name)?;
-    match args.output {
-        Output::Json => app.ui.json(&inspected),
-        Output::Yaml => app.ui.yaml(&inspected),
-        Output::Table => {
-            let rows = &inspected.spec.interfaces;
-            app.ui.listing(Format::Table, rows, COLUMNS)
-        }
-    }
+    let rows = &inspected.spec.interfaces;
+    app.ui.details(args.output, &inspected, rows, COLUMNS)
 }
 
 const COLUMNS: &[Column<Interface>] = &[

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
+use crate::ui::DocumentFormat;
 use kraft_engine::images;
 
 /// Show details of an image
@@ -25,19 +26,11 @@ pub(crate) struct Args {
 
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
-    output: Output,
+    output: DocumentFormat,
 
     /// Print the stored index, or the manifest if its digest was given, byte for byte
     #[arg(long, conflicts_with = "output")]
     raw: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A JSON object
-    Json,
-    /// The same as YAML
-    Yaml,
 }
 
 /// An image; these are the fields of `-o json`.
@@ -113,8 +106,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         manifests,
     };
     match args.output {
-        Output::Json => app.ui.json(&shown),
-        Output::Yaml => app.ui.yaml(&shown),
+        DocumentFormat::Json => app.ui.json(&shown),
+        DocumentFormat::Yaml => app.ui.yaml(&shown),
     }
 }
 

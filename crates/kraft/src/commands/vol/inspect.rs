@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::ls::{Row, State};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ui::{Cell, Column, Format};
+use crate::ui::{Cell, Column, DetailsFormat};
 use kraft_engine::machines;
 
 /// Show details of a volume
@@ -28,17 +28,7 @@ pub(crate) struct Args {
 
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A JSON object
-    Json,
-    /// A YAML mapping
-    Yaml,
-    /// A table of the machines
-    Table,
+    output: DetailsFormat,
 }
 
 // KraftKit compat: the fields of its object, and more.
@@ -117,14 +107,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             machines: mounts,
         },
     };
-    match args.output {
-        Output::Json => app.ui.json(&inspected),
-        Output::Yaml => app.ui.yaml(&inspected),
-        Output::Table => {
-            let rows = &inspected.status.machines;
-            app.ui.listing(Format::Table, rows, COLUMNS)
-        }
-    }
+    let rows = &inspected.status.machines;
+    app.ui.details(args.output, &inspected, rows, COLUMNS)
 }
 
 const COLUMNS: &[Column<Machine>] = &[
