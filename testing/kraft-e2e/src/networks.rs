@@ -249,6 +249,14 @@ impl Place {
         serde_json::from_str(&self.ok(args)).unwrap()
     }
 
+    /// Runs the server in a network, in the background, as the machine `name` with more flags. It greets
+    /// with its name.
+    pub fn serve(&self, network: &str, name: &str, more: &[&str]) {
+        let run = ["run", "--detach", "--network", network, "--name", name];
+        let server = ["./server", name];
+        self.ok(run.iter().chain(more).chain(&server).copied());
+    }
+
     /// Runs the client in a network, and returns what it printed.
     pub fn fetch(&self, network: &str, pairs: &[&str]) -> String {
         let run = ["run", "--rm", "--network", network, "./fetch"];

@@ -21,9 +21,7 @@ fn names_and_ports(ordinary: bool) {
         ("one", &["--port", published.as_str()][..]),
         ("two", &["--ip", "10.77.0.9"]),
     ] {
-        let run = ["run", "--detach", "--network", "web", "--name", name];
-        let server = ["./server", name];
-        place.ok(run.iter().chain(more).chain(&server).copied());
+        place.serve("web", name, more);
     }
     eventually("the published port answers", || get(port).is_some());
     assert_eq!(get(port).unwrap(), "hello from one\n");
@@ -143,18 +141,7 @@ fn killed_holder(ordinary: bool) {
     place.ok(["net", "create", "web"]);
     let port = free_port();
     let published = format!("127.0.0.1:{port}:8080");
-    place.ok([
-        "run",
-        "--detach",
-        "--network",
-        "web",
-        "--name",
-        "one",
-        "--port",
-        &published,
-        "./server",
-        "one",
-    ]);
+    place.serve("web", "one", &["--port", &published]);
     eventually("the published port answers", || get(port).is_some());
     for _ in 0..3 {
         kill(place.holder("web").unwrap());

@@ -7,13 +7,6 @@ use kraft_e2e::harness::eventually;
 use kraft_e2e::networks::{Place, get, kill, traces};
 use kraft_e2e::registry::free_port;
 
-/// Runs the server in a network, with more flags.
-fn serve(place: &Place, network: &str, name: &str, more: &[&str]) {
-    let run = ["run", "--detach", "--network", network, "--name", name];
-    let server = ["./server", name];
-    place.ok(run.iter().chain(more).chain(&server).copied());
-}
-
 #[test]
 fn every_field_of_a_connection_is_what_the_guest_has() {
     let Some(place) = Place::new(false) else {
@@ -74,8 +67,8 @@ fn several_networks(ordinary: bool) {
     let before = traces();
     place.ok(["net", "create", "front"]);
     place.ok(["net", "create", "--internal", "back"]);
-    serve(&place, "front", "one", &[]);
-    serve(&place, "back", "two", &[]);
+    place.serve("front", "one", &[]);
+    place.serve("back", "two", &[]);
     let pairs = [
         "one",
         "8080",
@@ -160,7 +153,7 @@ fn ports(ordinary: bool) {
         format!("{host}:{port}:8080"),
         format!("127.0.0.1:{packets}:8080/udp"),
     );
-    serve(&place, "web", "one", &["--port", &tcp, "--port", &udp]);
+    place.serve("web", "one", &["--port", &tcp, "--port", &udp]);
     assert_eq!(ask(packets), "hello from one\n");
     let answers = || {
         let host = if has_ipv6 { "::1" } else { "127.0.0.1" };
@@ -197,7 +190,7 @@ fn a_network_in_use_stays_and_is_listed_without_its_holder() {
     };
     let before = traces();
     place.ok(["net", "create", "-n", "10.79.0.1/24", "web"]);
-    serve(&place, "web", "one", &[]);
+    place.serve("web", "one", &[]);
     for (words, part) in [
         (["net", "rm", "web"], "network web is in use by machine one"),
         (["net", "down", "web"], "carries running machines: one"),
@@ -247,8 +240,8 @@ fn health(ordinary: bool) {
         often[3],
     ];
     let tcp = ["--health-tcp", "9", often[0], often[1], often[2], often[3]];
-    serve(&place, "web", "well", &http);
-    serve(&place, "web", "ill", &tcp);
+    place.serve("web", "well", &http);
+    place.serve("web", "ill", &tcp);
     let health = |name: &str| place.json(["inspect", name])[0]["health"].clone();
     eventually("one is healthy", || health("well") == "healthy");
     eventually("one is not", || health("ill") == "unhealthy");

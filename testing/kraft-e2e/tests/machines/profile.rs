@@ -9,7 +9,7 @@ use kraft_e2e::harness::Bench;
 use kraft_e2e::registry::free_port;
 use serde_json::Value;
 
-use crate::runtime::program;
+use crate::runtime::with_program;
 
 /// Prints a line, waits, and answers each request.
 const SERVER: &str = r#"
@@ -35,8 +35,7 @@ int main(void) {
 "#;
 
 fn bench() -> Option<(Bench, String)> {
-    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
-    let server = program(&bench, "gcc", &["-static"], "server", SERVER)?;
+    let (bench, server) = with_program(SERVER)?;
     Some((bench, server.to_str().unwrap().to_owned()))
 }
 

@@ -45,6 +45,14 @@ int main(void) {
 }
 "#;
 
+/// Makes a home with a C program, without connections to registries; `None`, with a message, if the
+/// built-in runtime or a compiler is missing.
+pub(crate) fn with_program(text: &str) -> Option<(Bench, PathBuf)> {
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let program = program(&bench, "gcc", &["-static"], "server", text)?;
+    Some((bench, program))
+}
+
 /// Compiles a program; `None` (and said so) if that, or the runtime, is not here.
 pub(crate) fn program(
     bench: &Bench,

@@ -13,7 +13,7 @@ use kraft_e2e::networks::{Place, kill};
 use kraft_e2e::registry::free_port;
 use serde_json::Value;
 
-use crate::runtime::program;
+use crate::runtime::{program, with_program};
 
 /// Answers each request with its number, and holds the connection as long as the client does.
 const SERVER: &str = r#"
@@ -40,9 +40,7 @@ int main(void) {
 "#;
 
 fn bench() -> Option<(Bench, PathBuf)> {
-    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
-    let server = program(&bench, "gcc", &["-static"], "server", SERVER)?;
-    Some((bench, server))
+    with_program(SERVER)
 }
 
 /// Asks once, on one connection: what is held is answered.

@@ -17,7 +17,7 @@ use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::runtime::{get, program};
+use crate::runtime::{get, program, with_program};
 
 /// Answers each request with a number, and with what may only be its own.
 const SERVER: &str = r#"
@@ -95,9 +95,7 @@ fn read(answer: &str) -> Answer {
 
 /// A home with the server; `None` if the built-in runtime or a compiler is missing.
 fn bench() -> Option<(Bench, PathBuf)> {
-    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
-    let server = program(&bench, "gcc", &["-static"], "server", SERVER)?;
-    Some((bench, server))
+    with_program(SERVER)
 }
 
 fn start(bench: &Bench, server: &Path, name: &str, more: &[&str]) -> u16 {

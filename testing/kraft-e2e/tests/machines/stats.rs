@@ -66,16 +66,7 @@ fn traffic(ordinary: bool) {
     };
     let before = traces();
     place.ok(["net", "create", "web"]);
-    place.ok([
-        "run",
-        "--detach",
-        "--network",
-        "web",
-        "--name",
-        "one",
-        "./server",
-        "one",
-    ]);
+    place.serve("web", "one", &[]);
     let count = || {
         let row = place.json(["stats", "--no-stream", "-o", "json", "one"])[0].clone();
         let number = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{row}"));
