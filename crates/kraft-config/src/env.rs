@@ -27,6 +27,12 @@ impl Environment {
         }
     }
 
+    /// Returns all variables, by their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let all = self.variables.iter();
+        all.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// Returns the raw value of a variable, if it is set.
     pub fn raw(&self, name: &str) -> Option<&OsStr> {
         self.variables

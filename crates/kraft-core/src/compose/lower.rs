@@ -19,9 +19,9 @@ use super::model::{
     Variable, Volume, WatchAction, WatchRule,
 };
 use super::shape::{
-    AMOUNTS, BUILD, DEPENDENCY, DEPLOY, DEVELOP, ENV_FILE, FILE, FILE_MOUNT, FILE_SOURCE, HEALTH,
-    IPAM, MOUNT, NETWORK, PORT, RESOURCES, RESTART, SERVICE, SERVICE_NETWORK, SUBNET, VOLUME,
-    VOLUME_OPTIONS, WATCH,
+    AMOUNTS, BUILD, DEPENDENCY, DEPLOY, DEVELOP, ENV_FILE, EXTERNAL_NAME, FILE, FILE_MOUNT,
+    FILE_SOURCE, HEALTH, IPAM, MOUNT, NETWORK, PORT, RESOURCES, RESTART, SERVICE, SERVICE_NETWORK,
+    SUBNET, VOLUME, VOLUME_OPTIONS, WATCH,
 };
 use super::{between, health, short};
 
@@ -239,6 +239,7 @@ fn extra_hosts(node: Option<&Node>, problems: &mut Problems) -> Vec<ExtraHost> {
     }
     let mut hosts = Vec::new();
     for (name, addresses, span) in pairs {
+        let addresses = addresses.iter().flat_map(|text| text.split(','));
         for text in addresses {
             let bare = text.trim().trim_matches(['[', ']']);
             let address = match bare {
@@ -327,8 +328,10 @@ fn servers(node: Option<&Node>, problems: &mut Problems) -> Vec<std::net::Ipv4Ad
     } else {
         node.items()
     };
+    // The value of a variable that is not set.
+    let is_empty = |item: &&Node| item.text().is_some_and(|text| text.value.is_empty());
+    let items = items.iter().filter(|item| !is_empty(item));
     items
-        .iter()
         .filter_map(|item| parsed(Some(item), ADDRESS, problems))
         .collect()
 }
@@ -478,6 +481,23 @@ fn file_source(entry: &Entry) -> FileSource {
     }
 }
 
+/// Returns the name of a network or a volume, which files of version 2 have below `external`.
+fn name(record: &Record, node: &Node) -> Option<String> {
+    let old = || {
+        let external = record.get(node, "external")?;
+        text(&EXTERNAL_NAME, external, "name")
+    };
+    text(record, node, "name").or_else(old)
+}
+
+fn is_external(record: &Record, node: &Node) -> bool {
+    let external = record.get(node, "external");
+    flag(
+        external,
+        external.is_some_and(|it| !it.entries().is_empty()),
+    )
+}
+
 fn network(entry: &Entry, problems: &mut Problems) -> Network {
     let node = &entry.value;
     let pool = NETWORK
@@ -488,11 +508,11 @@ fn network(entry: &Entry, problems: &mut Problems) -> Network {
     Network {
         key: entry.key.value.clone(),
         span: entry.key.span,
-        name: text(&NETWORK, node, "name"),
+        name: name(&NETWORK, node),
         subnet: get("subnet").and_then(Node::text),
         gateway: parsed(get("gateway"), ADDRESS, problems),
         internal: flag(NETWORK.get(node, "internal"), false),
-        external: flag(NETWORK.get(node, "external"), false),
+        external: is_external(&NETWORK, node),
     }
 }
 
@@ -752,8 +772,8 @@ fn volume(entry: &Entry, problems: &mut Problems) -> Volume {
     });
     Volume {
         key: entry.key.value.clone(),
-        name: text(&VOLUME, node, "name"),
+        name: name(&VOLUME, node),
         size: size.and_then(|option| bytes(&option.value, problems)),
-        external: flag(VOLUME.get(node, "external"), false),
+        external: is_external(&VOLUME, node),
     }
 }

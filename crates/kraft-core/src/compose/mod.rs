@@ -30,6 +30,7 @@
 //! ```
 
 mod between;
+mod canonical;
 mod effect;
 mod env;
 mod health;
@@ -42,7 +43,9 @@ mod paths;
 mod shape;
 mod short;
 mod tags;
+mod used;
 
+pub use canonical::{Canonical, canonical};
 pub use env::{plain_variables, variables};
 pub use health::probe_of;
 pub use load::{Loaded, Loading, load, load_merged};
@@ -51,6 +54,7 @@ pub use model::{
     Health, HostAddress, Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork,
     Variable, Volume, WatchAction, WatchRule,
 };
+pub use used::{UsedVariable, used_variables};
 
 pub use crate::document::located::Located;
 pub use crate::document::open::LARGEST;
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(file.get(place.start..place.end), Some("b"));
         assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect"));
         assert!(say("ports: [80]").contains("has neither an image nor a build"));
-        assert!(say("image: x\n    ports: [80-90:80-91]").contains("the same length"));
+        assert!(say("image: x\n    ports: [80-90:80-89]").contains("the same length"));
         assert!(say("image: x\n    imag: y").contains("unknown key `imag`"));
         assert!(say("image: x\n    mem_limit: much").contains("`much`: it is not a valid amount"));
         assert!(

@@ -349,6 +349,9 @@ pub struct Port {
     pub host_ip: Option<String>,
     /// Public port; in the cloud by default the same as `target`, on this host a free one.
     pub published: Option<u16>,
+    /// The last of several public ports, from `published` on, of which a free one is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_to: Option<u16>,
     /// Port of the service.
     pub target: u16,
     /// `tcp`, `udp`, `tls` …

@@ -10,6 +10,9 @@ const FILE_MOUNTS: Shape =
     Shape::List(&Shape::Either(&[Shape::Scalar, Shape::Record(&FILE_MOUNT)]));
 const VARIABLES: Shape = Shape::Either(&[Shape::Map(&Shape::ScalarOrNothing), TEXTS]);
 
+/// Whether something is managed outside of the project; in files of version 2, with its name.
+const EXTERNAL: Shape = Shape::Either(&[Shape::Bool, Shape::Record(&EXTERNAL_NAME)]);
+
 /// A value that [`super::lower`] converts by itself, or that has no effect.
 const FREE: Shape = Shape::Free;
 
@@ -66,6 +69,7 @@ pub(super) static FILE: Record = Record {
             "In the cloud, put the files into the root filesystem.",
         ),
         Field::new("secrets", FILES, "In the cloud, use environment variables."),
+        idle("models"),
     ],
 };
 
@@ -227,15 +231,19 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("label_file"),
     idle("logging"),
     idle("mem_swappiness"),
+    idle("models"),
     idle("memswap_limit"),
     idle("oom_kill_disable"),
     idle("oom_score_adj"),
     idle("pid"),
     idle("pids_limit"),
     idle("post_start"),
+    idle("pre_start"),
     idle("pre_stop"),
     idle("privileged"),
     idle("read_only"),
+    idle("provider"),
+    idle("pull_refresh_after"),
     idle("security_opt"),
     idle("shm_size"),
     idle("stop_signal"),
@@ -244,6 +252,7 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("tmpfs"),
     idle("ulimits"),
     idle("user"),
+    idle("use_api_socket"),
     idle("userns_mode"),
     idle("uts"),
 ];
@@ -387,7 +396,7 @@ pub(super) static FILE_SOURCE: Record = Record {
         Field::new("content", Shape::Scalar, "Its content."),
         Field::new(
             "external",
-            Shape::Bool,
+            EXTERNAL,
             "Whether it is managed outside of the project.",
         ),
         Field::new("name", Shape::Scalar, "Its name."),
@@ -398,6 +407,13 @@ pub(super) static FILE_SOURCE: Record = Record {
     ],
 };
 
+/// The name of something that is managed outside of the project.
+pub(super) static EXTERNAL_NAME: Record = Record {
+    name: "external",
+    doc: "The name of something that is managed outside of the project.",
+    fields: &[Field::new("name", Shape::Scalar, "Its name.")],
+};
+
 /// A network.
 pub(super) static NETWORK: Record = Record {
     name: "network",
@@ -406,7 +422,7 @@ pub(super) static NETWORK: Record = Record {
         Field::new("name", Shape::Scalar, "Its name."),
         Field::new(
             "external",
-            Shape::Bool,
+            EXTERNAL,
             "Whether it is managed outside of the project.",
         ),
         Field::new("internal", Shape::Bool, "Whether it has no way out."),
@@ -477,6 +493,7 @@ pub(super) static BUILD: Record = Record {
         idle("provenance"),
         idle("sbom"),
         idle("additional_contexts"),
+        idle("no_cache_filter"),
         Field::new("tags", TEXTS, "Ignored: an image has one name."),
         Field::new("cache_from", FREE, "Use `--build-cache-from`."),
         Field::new("cache_to", FREE, "Use `--build-cache-to`."),
@@ -625,6 +642,7 @@ pub(super) static AMOUNTS: Record = Record {
         Field::new("memory", Shape::Scalar, "Memory, such as `256m`."),
         local("cpus", Shape::Scalar),
         idle("pids"),
+        idle("generic_resources"),
         idle("devices"),
     ],
 };
@@ -637,7 +655,7 @@ pub(super) static VOLUME: Record = Record {
         Field::new("name", Shape::Scalar, "Its name."),
         Field::new(
             "external",
-            Shape::Bool,
+            EXTERNAL,
             "Whether it is managed outside of the project.",
         ),
         Field::new("driver", Shape::Scalar, "Ignored: there is one driver."),

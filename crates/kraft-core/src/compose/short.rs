@@ -42,7 +42,8 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 /// The maximum number of ports that one entry publishes.
 const MOST_PORTS: usize = 1000;
 
-/// Parses `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`; both ports may be ranges of the same length.
+/// Parses `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`; both ports may be ranges of the same length, or
+/// the published one a range for one port.
 pub(super) fn ports(text: &str, span: Span) -> Result<Vec<Port>, &'static str> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (rest, target) = match numbers.rsplit_once(':') {
@@ -69,7 +70,12 @@ pub(super) fn pair(
 ) -> Result<Vec<Port>, &'static str> {
     let target = range(target)?;
     let published = published.map(range).transpose()?;
+    let choices = published
+        .as_ref()
+        .filter(|it| it.len() > 1 && target.len() == 1);
+    let published_to = choices.map(|it| *it.end());
     if let Some(published) = &published
+        && published_to.is_none()
         && published.len() != target.len()
     {
         return Err("both ranges of ports must have the same length");
@@ -82,6 +88,7 @@ pub(super) fn pair(
         published: published
             .as_ref()
             .and_then(|published| published.clone().nth(at)),
+        published_to,
         target,
         protocol: protocol.to_owned(),
         span,
@@ -216,7 +223,12 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
         }
-        for bad in ["", "a", "0", "1:99999", "80-70", "80-81:90", "1-65535"] {
+        let choice = &ports("8000-8009:80", Span::default()).unwrap()[0];
+        assert_eq!(
+            (choice.published, choice.published_to),
+            (Some(8000), Some(8009))
+        );
+        for bad in ["", "a", "0", "1:99999", "80-70", "80-82:90-91", "1-65535"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -244,6 +244,21 @@ fn split_name(text: &str) -> (&str, &str) {
     text.split_at_checked(end).unwrap_or(("", text))
 }
 
+/// Splits the text after a `$`, if it begins with a variable, into its name, its operator with the text
+/// behind it, and the rest.
+pub(crate) fn reference(after: &str) -> Option<(&str, &str, &str)> {
+    let braced = after.strip_prefix('{');
+    let (name, rest) = split_name(braced.unwrap_or(after));
+    if name.is_empty() {
+        return None;
+    }
+    let Some(inner) = braced else {
+        return Some((name, "", rest));
+    };
+    let (body, tail) = inner.split_at_checked(closing(inner)?)?;
+    Some((name, body.get(name.len()..)?, tail.get(1..)?))
+}
+
 /// Returns the offset of the `}` that closes the form.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_usize;

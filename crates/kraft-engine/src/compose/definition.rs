@@ -302,6 +302,17 @@ impl Definition {
         look_up(ctx, &self.variables, name)
     }
 
+    /// Returns the variables that the files may use: those of the environment, and below them those of the
+    /// `.env` file.
+    pub fn look_up_all(&self, ctx: &Context) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<String, String> = self.variables.iter().cloned().collect();
+        all.extend(ctx.env.iter().map(|(name, value)| {
+            let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
+            (text(name), text(value))
+        }));
+        all
+    }
+
     /// Returns a problem of the merged files with the text that it points into.
     pub fn locate(&self, problem: Problem) -> (Text, Problem) {
         let (index, problem) = self.loaded.locate(problem);

@@ -30,12 +30,14 @@
 //! # }
 //! ```
 
+pub mod canonical;
 pub mod definition;
 pub mod files;
 pub mod images;
 pub mod networks;
 pub mod one_off;
 pub mod plan;
+mod ports;
 pub mod state;
 pub mod up;
 pub mod volumes;

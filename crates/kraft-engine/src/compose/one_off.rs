@@ -24,6 +24,8 @@ pub struct OneOff {
     pub command: Option<Vec<String>>,
     /// The program, if it is another one.
     pub entrypoint: Option<Vec<String>>,
+    /// The directory that the program starts in, if it is another one.
+    pub working_dir: Option<String>,
     /// More variables.
     pub env: BTreeMap<String, String>,
     /// More labels.
@@ -106,6 +108,9 @@ fn changed(service: &Service, options: &OneOff) -> Service {
     }
     if options.command.is_some() {
         service.command.clone_from(&options.command);
+    }
+    if options.working_dir.is_some() {
+        service.working_dir.clone_from(&options.working_dir);
     }
     if !options.service_ports {
         service.ports.clear();

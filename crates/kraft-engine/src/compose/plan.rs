@@ -18,7 +18,7 @@
 //!     hash: "a".to_owned(),
 //!     image: None,
 //! };
-//! let plan = plan(&[web], &[], &["web"], Recreate::Changed);
+//! let plan = plan(&[web], &[], &["web"], &|_| Recreate::Changed);
 //! assert_eq!(plan.actions, [Action::Create]);
 //! assert!(plan.surplus.is_empty() && plan.orphans.is_empty());
 //! ```
@@ -89,12 +89,13 @@ pub struct Plan {
     pub orphans: Vec<String>,
 }
 
-/// Plans what happens; `services` are all services of the files, also those that are not selected.
+/// Plans what happens; `services` are all services of the files, also those that are not selected, and
+/// `recreate` is asked for each service of a machine that exists.
 pub fn plan(
     described: &[Described],
     current: &[Current],
     services: &[&str],
-    recreate: Recreate,
+    recreate: &dyn Fn(&str) -> Recreate,
 ) -> Plan {
     let is = |one: &Described, other: &Current| {
         one.service == other.service && one.number == other.number
@@ -105,7 +106,7 @@ pub fn plan(
         };
         let same_image = one.image.is_none() || one.image == found.image;
         let same = one.hash == found.hash && one.machine == found.machine && same_image;
-        match recreate {
+        match recreate(&one.service) {
             Recreate::Always => Action::Recreate(found.machine.clone()),
             Recreate::Changed if !same => Action::Recreate(found.machine.clone()),
             Recreate::Changed | Recreate::Never => Action::Keep(found.machine.clone()),
@@ -166,7 +167,7 @@ mod tests {
                 &[described("web", 1, hash, image)],
                 &there,
                 &["web"],
-                recreate,
+                &|_| recreate,
             );
             let expected = match expected {
                 "keep" => Action::Keep("p-web-1".to_owned()),
@@ -185,7 +186,7 @@ mod tests {
         ];
         let two: Vec<Described> = (1..=3).map(|n| described("web", n, "a", None)).collect();
         let services = ["web", "db"];
-        let plan_of = |one: &[Described]| plan(one, &there, &services, Recreate::Changed);
+        let plan_of = |one: &[Described]| plan(one, &there, &services, &|_| Recreate::Changed);
         let more = plan_of(&two);
         assert_eq!(more.actions.last(), Some(&Action::Create));
         assert!(more.surplus.is_empty(), "db is not selected, and stays");
@@ -197,7 +198,7 @@ mod tests {
         let mut renamed = described("web", 1, "a", None);
         renamed.machine = "other".to_owned();
         let there = [current("web", 1, "a", None), current("old", 1, "o", None)];
-        let plan = plan(&[renamed], &there, &["web"], Recreate::Changed);
+        let plan = plan(&[renamed], &there, &["web"], &|_| Recreate::Changed);
         assert_eq!(plan.actions, [Action::Recreate("p-web-1".to_owned())]);
         assert_eq!(plan.orphans, ["p-old-1"]);
     }

@@ -15,10 +15,10 @@ use kraft_sys::lock::Lock;
 use super::Error;
 use super::definition::Definition;
 use super::images::ImageOptions;
-use super::plan::{Action, Recreate, plan};
+use super::plan::{Action, Plan, Recreate, plan};
 use super::state::{self, Member};
 use super::wanted::{self, Wanted};
-use super::{networks, volumes};
+use super::{networks, ports, volumes};
 use crate::boot::PreparedBoot;
 use crate::context::Context;
 use crate::interrupt::Interrupt;
@@ -32,6 +32,8 @@ const TURN: Duration = Duration::from_millis(100);
 pub struct CreateOptions {
     /// When existing machines are created again.
     pub recreate: Recreate,
+    /// The services whose machines are created again in any case.
+    pub always: Vec<String>,
     /// Whether machines of services that the files do not have are removed.
     pub remove_orphans: bool,
     /// Whether machines that are created again get new anonymous volumes.
@@ -73,6 +75,55 @@ impl Held {
     }
 }
 
+fn planned(
+    definition: &Definition,
+    wanted: &[Wanted<'_>],
+    members: &[Member],
+    options: &CreateOptions,
+) -> Plan {
+    let described: Vec<_> = wanted.iter().map(|one| one.described.clone()).collect();
+    let current: Vec<_> = members.iter().map(Member::current).collect();
+    let all = definition.compose.services.iter();
+    let all: Vec<&str> = all.map(|one| one.name.as_str()).collect();
+    let recreate = |service: &str| {
+        let always = options.always.iter().any(|name| name == service);
+        if always {
+            Recreate::Always
+        } else {
+            options.recreate
+        }
+    };
+    plan(&described, &current, &all, &recreate)
+}
+
+/// Returns what [`create`] would do, a line for each machine: `create shop-web`. Nothing is built or
+/// pulled, so that a new image or build is not among it.
+///
+/// # Errors
+///
+/// If something cannot be read, or cannot run on this host.
+pub fn preview(
+    ctx: &Context,
+    definition: &Definition,
+    services: &[&Service],
+    options: &CreateOptions,
+) -> Result<Vec<String>, Error> {
+    let wanted = definition.wanted(ctx, services)?;
+    let members = state::members(&machines::existing(ctx), &definition.project)?;
+    let plan = planned(definition, &wanted, &members, options);
+    let lines = wanted.iter().zip(&plan.actions);
+    let lines = lines.map(|(one, action)| match action {
+        Action::Create => format!("create {}", one.described.machine),
+        Action::Recreate(name) => format!("create again {name}"),
+        Action::Keep(name) => format!("keep {name}"),
+    });
+    let orphans = plan.orphans.iter().filter(|_| options.remove_orphans);
+    let gone = plan.surplus.iter().chain(orphans);
+    Ok(lines
+        .chain(gone.map(|name| format!("remove {name}")))
+        .collect())
+}
+
 /// Creates the machines of services that are missing or have changed, and what they need. Returns
 /// the machines of these services, those that others need first.
 ///
@@ -88,11 +139,7 @@ pub fn create(
     let machines = machines::open(ctx)?;
     let wanted = definition.wanted(ctx, services)?;
     let members = state::members(&machines, &definition.project)?;
-    let described: Vec<_> = wanted.iter().map(|one| one.described.clone()).collect();
-    let current: Vec<_> = members.iter().map(Member::current).collect();
-    let all = definition.compose.services.iter();
-    let all: Vec<&str> = all.map(|one| one.name.as_str()).collect();
-    let plan = plan(&described, &current, &all, options.recreate);
+    let plan = planned(definition, &wanted, &members, options);
     if !plan.orphans.is_empty() && !options.remove_orphans {
         ctx.warn(&format!(
             "machines of services that the files do not have: {} (`--remove-orphans` removes them)",
@@ -146,6 +193,22 @@ pub fn create(
     Ok(members)
 }
 
+/// Removes the machines of services that the files do not have.
+///
+/// # Errors
+///
+/// If one cannot be removed.
+pub fn remove_orphans(ctx: &Context, definition: &Definition) -> Result<(), Error> {
+    let machines = machines::ending(ctx);
+    for member in state::members(&machines, &definition.project)?.iter().rev() {
+        if definition.compose.service(&member.service).is_none() {
+            ctx.info(&format!("removing {}", member.machine.name));
+            remove(&machines, &member.machine, None)?;
+        }
+    }
+    Ok(())
+}
+
 /// Stops the machines of services that are restarted with others (`depends_on` with `restart`), so
 /// that they are started again after those.
 fn stop_dependents(
@@ -195,6 +258,8 @@ pub(super) fn create_one(
     };
     let mut request = wanted.request.clone();
     wanted::complete(wanted.service, &mut request, &boot);
+    let own = old.as_ref().map(|old| old.machine.id);
+    ports::choose(machines, own, &wanted.service.ports, &mut request.ports)?;
     boot.extra.clone_from(&wanted.files);
     // It may have been pulled meanwhile.
     if let Some(image) = super::images::digest(ctx, wanted.service) {

@@ -121,7 +121,11 @@ impl Definition {
         if service.container_name.is_some() {
             return refuse("the same name");
         }
-        if let Some(port) = service.ports.iter().find_map(|port| port.published) {
+        let mut fixed = service
+            .ports
+            .iter()
+            .filter(|port| port.published_to.is_none());
+        if let Some(port) = fixed.find_map(|port| port.published) {
             return refuse(&format!("port {port} of the host"));
         }
         if let Some(address) = networks.iter().find_map(|network| network.address) {

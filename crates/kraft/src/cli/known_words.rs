@@ -113,6 +113,14 @@ const COMMANDS: &[(&str, &str)] = &[
         "net disconnect",
         "a machine joins its networks when it is created: `kraft run --network NAME`",
     ),
+    (
+        "compose publish",
+        "`kraft compose push` pushes the images; the file itself is shared as any other file",
+    ),
+    (
+        "compose bridge",
+        "`kraft cloud compose` deploys the file; docs/clusters.md is about Kubernetes",
+    ),
     // The first kraft
     (
         "configure",
@@ -342,6 +350,13 @@ const FLAGS: &[(&str, &str, &str)] = &[
         "--size",
         "`kraft stats` shows the memory of machines, `kraft store du` the size of images",
     ),
+    ("compose", "--workdir", "use `--project-directory DIR`"),
+    (
+        "compose build",
+        "--print",
+        "`kraft compose config` prints the builds of services",
+    ),
+    ("compose build", "--check", "`kraft check` checks a project"),
     // The first kraft, and old texts about KraftKit
     ("run", "--elfloader", "use `--runtime IMAGE`"),
     ("run", "--bridge", "use `--network NAME`"),

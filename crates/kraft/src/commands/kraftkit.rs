@@ -1,4 +1,5 @@
-//! Aliases and flags of KraftKit that kraft accepts for old scripts and has no use for.
+//! Aliases and flags of KraftKit, and flags of Docker's Compose, that kraft accepts for scripts and has
+//! no use for.
 //!
 //! They are hidden from the help. A flag that is used is answered by a warning, which says what kraft
 //! does instead.
@@ -57,6 +58,22 @@ const fn flags(command: &'static str, flags: &'static [Flag]) -> Accepted {
 }
 
 const STORED: &str = "images are stored locally; `kraft pkg save` writes an archive";
+const PROGRESS: &str = "progress is shown on terminals only; `--log-level error` silences it";
+const QUIET_PULL: Flag = flag("--quiet-pull", PROGRESS);
+const QUIET_BUILD: Flag = flag("--quiet-build", PROGRESS);
+const QUIET: Flag = flag("-q --quiet", PROGRESS);
+const YES: Flag = flag("-y --yes", "nothing is asked");
+const USER: Flag = flag("-u --user USER", "a unikernel has one user");
+const BY_ITSELF: &str = "a unikernel has no privileges: its program has the whole machine";
+const ARCHIVE: Flag = flag(
+    "-a --archive",
+    "permissions and times are always copied, and owners never",
+);
+const NOT_CUT: Flag = flag(
+    "--no-trunc",
+    "nothing is cut where the output is not a terminal",
+);
+const IN_TURN: &str = "services are built and pulled one after the other";
 const NO_PROJECT: Flag = flag(
     "-K --kraftfile FILE",
     "this command does not read a project",
@@ -192,6 +209,122 @@ const ACCEPTED: &[Accepted] = &[
     aliases("login", &["logon"]),
     aliases("compose down", &["dw"]),
     flags(
+        "compose",
+        &[
+            flag(
+                "--ansi WHEN",
+                "use `--no-color`, or the variable `NO_COLOR`",
+            ),
+            flag("--no-ansi", "use `--no-color`, or the variable `NO_COLOR`"),
+            flag("--progress TYPE", PROGRESS),
+            flag("--parallel NUMBER", IN_TURN),
+            flag(
+                "--compatibility",
+                "names of machines are the same in every version",
+            ),
+            flag(
+                "--insecure-registry HOST",
+                "trusted registries are those of `kraft config`",
+            ),
+        ],
+    ),
+    flags(
+        "compose attach",
+        &[flag(
+            "--sig-proxy",
+            "Ctrl-C goes to the guest if it has a terminal",
+        )],
+    ),
+    flags(
+        "compose build",
+        &[
+            QUIET,
+            flag("--compress", "the build context is not sent over a network"),
+            flag("--force-rm", "builds leave no containers"),
+            flag("--no-rm", "builds leave no containers"),
+            flag("--parallel", IN_TURN),
+            flag("--progress TYPE", PROGRESS),
+            flag("-m --memory SIZE", "builds have the memory of the host"),
+            flag("--provenance TYPE", "images have no attestations"),
+            flag("--sbom TYPE", "images have no attestations"),
+        ],
+    ),
+    flags(
+        "compose config",
+        &[
+            flag("--models", "a unikernel uses no models of the host"),
+            flag("--no-consistency", "a file is always checked"),
+        ],
+    ),
+    flags("cp", &[ARCHIVE, QUIET]),
+    flags(
+        "compose cp",
+        &[
+            ARCHIVE,
+            flag("--all", "name the machine of `run`: `kraft cp`"),
+        ],
+    ),
+    flags("compose create", &[QUIET_PULL, YES]),
+    flags(
+        "compose exec",
+        &[
+            flag("-d --detach", "a machine runs one program"),
+            flag("-e --env NAME=VALUE", "a machine runs one program"),
+            flag("--index NUMBER", "a machine runs one program"),
+            flag("--privileged", "a machine runs one program"),
+            flag("-u --user USER", "a machine runs one program"),
+            flag("-w --workdir DIR", "a machine runs one program"),
+        ],
+    ),
+    flags(
+        "compose kill",
+        &[flag(
+            "--remove-orphans",
+            "machines of removed services are killed as well",
+        )],
+    ),
+    flags(
+        "compose pull",
+        &[
+            QUIET,
+            flag("--ignore-buildable", "what is built is not pulled"),
+            flag("--parallel", IN_TURN),
+        ],
+    ),
+    flags("compose push", &[QUIET]),
+    flags(
+        "compose rm",
+        &[flag("-a --all", "`down` removes machines of `run`")],
+    ),
+    flags(
+        "compose run",
+        &[
+            QUIET,
+            QUIET_PULL,
+            QUIET_BUILD,
+            USER,
+            flag("--cap-add NAME", BY_ITSELF),
+            flag("--cap-drop NAME", BY_ITSELF),
+        ],
+    ),
+    flags("compose stats", &[NOT_CUT]),
+    flags(
+        "compose up",
+        &[
+            QUIET_PULL,
+            QUIET_BUILD,
+            YES,
+            flag("--menu", "Ctrl-C is the only key"),
+        ],
+    ),
+    flags(
+        "compose watch",
+        &[
+            flag("--prune", "builds leave no images behind"),
+            flag("--quiet", PROGRESS),
+        ],
+    ),
+    flags(
         "compose ls",
         &[flag(
             "-f --file FILE",
@@ -200,10 +333,7 @@ const ACCEPTED: &[Accepted] = &[
     ),
     flags(
         "compose ps",
-        &[
-            flag("-l --long", "the table has every column"),
-            flag("--orphans", "machines of removed services are listed"),
-        ],
+        &[flag("-l --long", "the table has every column"), NOT_CUT],
     ),
     flags(
         "compose stop",
@@ -311,22 +441,23 @@ pub(crate) fn accept(top: &mut Command, name: &str) {
 pub(crate) fn ignored(matches: &ArgMatches) -> Vec<Ignored> {
     let mut path = String::new();
     let mut at = matches;
+    let mut ignored = Vec::new();
     while let Some((name, below)) = at.subcommand() {
         if !path.is_empty() {
             path.push(' ');
         }
         path.push_str(name);
         at = below;
+        let of_command = ACCEPTED.iter().filter(|it| it.command == path);
+        let used = of_command
+            .flat_map(|accepted| accepted.flags)
+            .filter(|flag| at.value_source(flag.name()) == Some(ValueSource::CommandLine));
+        ignored.extend(used.map(|used| Ignored {
+            flag: used.name(),
+            why: used.why,
+        }));
     }
-    let of_command = ACCEPTED.iter().filter(|it| it.command == path);
-    let used = of_command
-        .flat_map(|accepted| accepted.flags)
-        .filter(|flag| at.value_source(flag.name()) == Some(ValueSource::CommandLine));
-    used.map(|used| Ignored {
-        flag: used.name(),
-        why: used.why,
-    })
-    .collect()
+    ignored
 }
 
 #[cfg(test)]

@@ -166,12 +166,111 @@ fn the_files_of_a_project_are_found_by_their_names_and_variables() {
 }
 
 #[test]
+fn config_prints_a_file_that_means_the_same() {
+    let home = Home::new();
+    home.write("web.env", "A=1\nB=${HOST:-db}\n");
+    home.write(
+        "compose.yaml",
+        "name: shop\nservices:\n  web:\n    image: 'nginx:${TAG:-1}'\n    command: sh -c 'echo $$HOME'\n    \
+         env_file: web.env\n    environment: [B=own]\n    ports: ['8080:80']\n    volumes: ['./html:/srv:ro']\n    \
+         depends_on: [db]\n  db: {image: redis}\n",
+    );
+    home.ok(&["compose", "config", "-o", "again.yaml"]);
+    let again = home.ok(&["compose", "-f", "again.yaml", "config"]);
+    assert_eq!(again, home.ok(&["compose", "config"]));
+    let shown = home.json(&["compose", "config", "--format", "json", "web"]);
+    let web = &shown["services"]["web"];
+    assert_eq!(web["command"][2], "echo $$HOME");
+    assert_eq!(
+        web["environment"],
+        serde_json::json!({"A": "1", "B": "own"})
+    );
+    assert_eq!(web["depends_on"]["db"]["condition"], "service_started");
+    assert_eq!(web["volumes"][0]["source"], "[HOME]/html");
+    let flags = [
+        "--no-normalize",
+        "--no-path-resolution",
+        "--no-env-resolution",
+    ];
+    let raw = home.ok(&[&["compose", "config"][..], &flags].concat());
+    assert!(
+        raw.contains("8080:80") && raw.contains("path: web.env"),
+        "{raw}"
+    );
+}
+
+#[test]
+fn a_dry_run_prints_what_would_be_done() {
+    let home = Home::new();
+    home.write(
+        "compose.yaml",
+        "name: shop\nservices:\n  web: {image: nginx, depends_on: [db]}\n  db: {image: redis, scale: 2}\n  \
+         own: {build: ./own, profiles: [more]}\nvolumes: {data: }\n",
+    );
+    for (line, expected) in [
+        (
+            "up web",
+            "create shop-db\ncreate shop-db-2\ncreate shop-web\n",
+        ),
+        (
+            "up --no-deps --scale web=2 web",
+            "create shop-web\ncreate shop-web-2\n",
+        ),
+        ("create db", "create shop-db\ncreate shop-db-2\n"),
+        ("pull", "pull redis\npull nginx\n"),
+        ("build own", "build own\n"),
+        ("down -v", ""),
+        ("stop", ""),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let printed = home.ok(&[&["compose", "--dry-run"][..], &words].concat());
+        assert_eq!(printed, expected, "{line}");
+    }
+    let (code, text) = offline(&home, "compose --dry-run scale web=2");
+    assert!(code == 2 && text.contains("cannot be tried"), "{text}");
+    assert_eq!(home.ok(&["ps", "--all", "--quiet"]), "");
+}
+
+#[test]
+fn flags_of_docker_are_accepted() {
+    let home = Home::new();
+    home.write("compose.yaml", "services: {web: {image: nginx}}\n");
+    for line in [
+        "compose --ansi never --progress plain ps --no-trunc --orphans=false --status running --filter name=web",
+        "compose --parallel 2 --compatibility config -q --no-consistency",
+        "compose ps --format {{.Name}}",
+        "compose ls --filter name=shop --format json",
+        "compose kill --remove-orphans",
+        "compose stop -t 5",
+        "compose restart --no-deps",
+        "compose start --wait",
+        "compose logs --index 1 --no-color",
+        "compose pull --quiet --ignore-buildable --include-deps --ignore-pull-failures --policy missing",
+        "compose push -q --include-deps",
+        "compose build -q --with-dependencies --no-cache --pull --parallel --progress plain",
+        "compose rm -a -f",
+    ] {
+        let (code, text) = offline(&home, line);
+        assert_eq!(code, 0, "{line}: {text}");
+    }
+    let (_, text) = offline(
+        &home,
+        "compose --ansi never up --quiet-pull --yes --menu=false",
+    );
+    for flag in ["--ansi", "--quiet-pull", "--yes", "--menu"] {
+        assert!(text.contains(flag), "{text}");
+    }
+    let (code, text) = offline(&home, "compose run -p 8080:80 -u me -w / web");
+    assert!(code == 18 && text.contains("one user"), "{code}: {text}");
+}
+
+#[test]
 fn config_prints_the_whole_or_a_part_to_stdout_or_a_file() {
     let home = Home::new();
     home.write(
         "compose.yaml",
-        "name: shop\nservices:\n  web: {image: 'nginx:${TAG:-1}', profiles: [b, a]}\n  db: {image: redis, networks: [back]}\n\
-         volumes: {data: }\nnetworks: {back: }\n",
+        "name: shop\nservices:\n  web: {image: 'nginx:${TAG:-1}', profiles: [b, a]}\n  db: {image: redis, networks: [back], volumes: ['data:/d']}\n\
+         volumes: {data: , unused: }\nnetworks: {back: }\n",
     );
     for (flags, expected) in [
         ("--services", "db\n"),
@@ -192,9 +291,15 @@ fn config_prints_the_whole_or_a_part_to_stdout_or_a_file() {
     assert!(raw.contains("nginx:${TAG:-1}"), "{raw}");
     let whole = home.ok(&["compose", "config", "--format", "json"]);
     assert!(
-        whole.contains(r#""image": "nginx:1""#) && whole.contains(r#""name": "shop""#),
+        whole.contains(r#""name": "shop_data""#) && !whole.contains("nginx"),
         "{whole}"
     );
+    let networks = ["compose", "--profile", "a", "config", "--networks"];
+    assert_eq!(home.ok(&networks), "back\ndefault\n");
+    let all = ["compose", "--all-resources", "config", "--volumes"];
+    assert_eq!(home.ok(&all), "data\nunused\n");
+    let variables = home.ok(&["compose", "config", "--variables"]);
+    assert!(variables.contains("TAG   false     1\n"), "{variables}");
     assert_eq!(
         home.ok(&["compose", "config", "--format", "json", "-o", "out.json"]),
         ""

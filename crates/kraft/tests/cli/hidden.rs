@@ -6,7 +6,7 @@ use crate::support::Home;
 
 /// Every hidden flag, those of the whole program first: a command that uses it, and a part of the
 /// output that shows what it does. A flag that only selects among formats refuses those that do not
-/// exist.
+/// exist. [`TOGETHER`] has more.
 const TABLE: &[(&str, &[&str], &str)] = &[
     (
         "--no-emojis",
@@ -435,11 +435,6 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "`--long` has no effect",
     ),
     (
-        "compose ps --orphans",
-        &["compose", "ps", "--orphans=false"],
-        "`--orphans` has no effect",
-    ),
-    (
         "compose ls --file",
         &["compose", "ls", "--file", "x"],
         "`--file` has no effect",
@@ -543,6 +538,49 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// Flags of Docker's that have no effect: a command, the flags, and the rest of its command line.
+const TOGETHER: &[(&str, &str, &str)] = &[
+    ("cp", "--archive --quiet", "one:/x ."),
+    (
+        "compose",
+        "--ansi=never --no-ansi --progress=plain --parallel=2 --compatibility --insecure-registry=a.b",
+        "ls",
+    ),
+    ("compose attach", "--sig-proxy", "web"),
+    (
+        "compose build",
+        "--quiet --compress --force-rm --no-rm --parallel --progress=plain --memory=1g --provenance=x --sbom=x",
+        "",
+    ),
+    ("compose config", "--models --no-consistency", "--quiet"),
+    ("compose cp", "--archive --all", "web:/x ."),
+    ("compose create", "--quiet-pull --yes", ""),
+    (
+        "compose exec",
+        "--detach --env=A=1 --index=1 --privileged --user=me --workdir=/",
+        "web sh",
+    ),
+    ("compose kill", "--remove-orphans", ""),
+    ("compose pull", "--quiet --ignore-buildable --parallel", ""),
+    ("compose ps", "--no-trunc", ""),
+    ("compose push", "--quiet", ""),
+    ("compose rm", "--all", ""),
+    (
+        "compose run",
+        "--quiet --quiet-pull --quiet-build --user=me --cap-add=x --cap-drop=x",
+        "web",
+    ),
+    ("compose stats", "--no-trunc", "--no-stream"),
+    ("compose up", "--quiet-pull --quiet-build --yes --menu", ""),
+    ("compose watch", "--prune --quiet", ""),
+];
+
+/// Returns the names of the flags of a line.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    let flags = line.split(' ');
+    flags.map(|flag| flag.split_once('=').map_or(flag, |(name, _)| name))
+}
+
 fn listed(command: &Command, path: &str, found: &mut Vec<String>) {
     for arg in command.get_arguments().filter(|arg| arg.is_hide_set()) {
         let name = arg
@@ -562,7 +600,13 @@ fn listed(command: &Command, path: &str, found: &mut Vec<String>) {
 fn every_hidden_flag_works_or_reports_that_it_has_no_effect() {
     let mut found = Vec::new();
     listed(&kraft::command(), "", &mut found);
-    let known: Vec<&str> = TABLE.iter().map(|(flag, ..)| *flag).collect();
+    let known = TABLE.iter().map(|(flag, ..)| (*flag).to_owned());
+    let together = TOGETHER
+        .iter()
+        .flat_map(|(command, flags, _)| names(flags).map(move |flag| format!("{command} {flag}")));
+    let mut known: Vec<String> = known.chain(together).collect();
+    known.sort_unstable();
+    found.sort_unstable();
     assert_eq!(found, known);
 
     let home = Home::new();
@@ -586,6 +630,15 @@ fn every_hidden_flag_works_or_reports_that_it_has_no_effect() {
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
         if !said.contains(shows) {
             wrong.push(format!("{flag}: {said}"));
+        }
+    }
+    for (command, flags, rest) in TOGETHER {
+        let line = format!("{command} {flags} {rest} --offline");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let said = home.kraft(&words).stderr;
+        let silent = |flag: &&str| !said.contains(&format!("`{flag}` has no effect"));
+        if names(flags).any(|flag| silent(&flag)) {
+            wrong.push(format!("{line}: {said}"));
         }
     }
     assert_eq!(wrong, [""; 0]);

@@ -132,28 +132,30 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn ctrl_c_stops_a_foreground_up_and_a_second_one_kills() {
-    let file = "name: shop\nservices:\n  polite: {build: ., command: wait polite}\n  \
+    let file = "name: shop\nservices:\n  polite: {build: ., command: wait polite, depends_on: [needed]}\n  \
+                needed: {build: ., command: wait needed}\n  \
                 stubborn: {build: ., command: ignore stubborn, stop_grace_period: 1h, restart: always}\n";
     let Some(project) = Project::new(file) else {
         return;
     };
-    for services in [&["polite", "stubborn"][..], &["polite"]] {
-        let line = format!("up {}", services.join(" "));
-        let mut up = project.begin(&line);
-        for name in services {
+    for (line, shown, hidden) in [
+        ("polite stubborn", "polite stubborn", "needed"),
+        ("--attach needed polite", "needed", "polite"),
+        ("--attach-dependencies polite", "needed polite", "stubborn"),
+    ] {
+        let mut up = project.begin(&format!("up {line}"));
+        for name in shown.split(' ') {
             project.until("out", &format!("{name} begins\n"));
         }
         interrupt(&up);
         project.until("err", "stopping the machines");
-        if services.len() == 2 {
+        if line.contains("stubborn") {
             interrupt(&up);
         }
-        assert_eq!(
-            up.wait().unwrap().code(),
-            Some(130),
-            "{}",
-            project.read("err")
-        );
+        let code = up.wait().unwrap().code();
+        assert_eq!(code, Some(130), "{}", project.read("err"));
+        let printed = project.read("out");
+        assert!(!printed.contains(hidden), "{line}: {printed}");
         for (name, _, state) in project.machines() {
             assert_eq!(state, "exited", "{name}");
         }
@@ -402,13 +404,22 @@ fn watched_files_are_copied_and_restart_and_build_services() {
     project.write("pages/page", "one\n");
     project.write("built/x", "1\n");
     project.write("Dockerfile", &format!("{DOCKERFILE}COPY built /built\n"));
-    let mut watch = project.begin("watch");
+    let ends = |mut command: Child| {
+        interrupt(&command);
+        let code = command.wait().unwrap().code();
+        assert_eq!(code, Some(130), "{}", project.read("err"));
+    };
+    let watch = project.begin("watch");
     project.until("err", "watching the files");
     project.write("pages/page", "second\n");
     let logs = || project.ok("logs --no-log-prefix web");
     eventually("the changed file is there", || logs() == "second\n");
     project.write("pages/deep/er/x", "second\n");
     project.until("err", "deep/er/x has changed");
+    ends(watch);
+    // `up --watch` prints the consoles meanwhile, also of what is created again.
+    let up = project.begin("up --watch");
+    project.until("out", "web | second\n");
     let id = project.id("shop-web");
     project.write("built/x", "22\n");
     project.until("err", "x has changed");
@@ -417,13 +428,10 @@ fn watched_files_are_copied_and_restart_and_build_services() {
         all.iter()
             .any(|(name, own, _)| name == "shop-web" && *own != id)
     });
-    interrupt(&watch);
-    assert_eq!(
-        watch.wait().unwrap().code(),
-        Some(130),
-        "{}",
-        project.read("err")
-    );
+    eventually("both consoles are there", || {
+        project.read("out").matches("web | second\n").count() == 2
+    });
+    ends(up);
     project.finish();
 }
 

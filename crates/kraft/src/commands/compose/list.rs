@@ -9,9 +9,27 @@ use serde::Serialize;
 use super::{Project, Services};
 use crate::app::App;
 use crate::commands::machines::{Row, ago, state_colour};
-use crate::commands::vol::ls;
+use crate::commands::ps::filter::{self, Filter};
+use crate::commands::ps::template::Template;
+use crate::commands::{ps, vol::ls};
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
+
+/// The output format of a listing.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct OutputArgs {
+    /// Set the output format
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table",
+        id = "output"
+    )]
+    format: Format,
+}
 
 /// List the machines of services
 ///
@@ -33,15 +51,26 @@ pub(super) struct PsArgs {
     #[arg(long = "services", id = "only-services", conflicts_with_all = ["output", "quiet"])]
     names: bool,
 
+    /// List only machines with this property, as `kraft ps`
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+
+    /// List only machines in this state, as `--filter status=STATE`
+    #[arg(long, value_name = "STATE")]
+    status: Vec<String>,
+
+    /// List machines of services that the file does not have
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true", hide_default_value = true)]
+    orphans: bool,
+
     /// Set the output format
-    #[arg(
-        short,
-        long,
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+
+    /// Print this text for each machine, as `kraft ps`; or table, or json for one object per line
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["output", "quiet", "only-services"])]
+    format: Option<Template>,
 }
 
 /// List projects
@@ -57,15 +86,19 @@ pub(super) struct LsArgs {
     #[arg(short, long, conflicts_with = "output")]
     quiet: bool,
 
-    /// Set the output format
-    #[arg(
-        short,
-        long,
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    output: Format,
+    /// List only projects whose names contain a text
+    #[arg(long, value_name = "name=TEXT", value_parser = name_filter)]
+    filter: Vec<String>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Parses `name=TEXT`.
+fn name_filter(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("name=");
+    name.map(str::to_owned)
+        .ok_or_else(|| "expected name=TEXT".to_owned())
 }
 
 /// List the images of the machines of services
@@ -78,15 +111,8 @@ pub(super) struct ImagesArgs {
     #[arg(short, long, conflicts_with = "output")]
     quiet: bool,
 
-    /// Set the output format
-    #[arg(
-        short,
-        long,
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// List the volumes of the project
@@ -101,15 +127,8 @@ pub(super) struct VolumesArgs {
     #[arg(short, long, conflicts_with = "output")]
     quiet: bool,
 
-    /// Set the output format
-    #[arg(
-        short,
-        long,
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// A machine of a service; these are the fields of `-o json`.
@@ -162,21 +181,34 @@ const COLUMNS: &[Column<ServiceRow>] = &[
 pub(super) fn ps(app: &App, project: &Project, args: &PsArgs) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut members = project.members(&machines, &args.services.services)?;
-    if args.all {
+    if args.all || !args.status.is_empty() {
         members.extend(project.one_offs(&machines, &args.services.services)?);
     }
-    members.retain(|member| args.all || is_listed(member.machine.state));
+    if let Some(definition) = project.definition.as_ref().filter(|_| !args.orphans) {
+        members.retain(|member| definition.compose.service(&member.service).is_some());
+    }
+    let states = args.status.iter();
+    let states = states.map(|state| format!("status={state}").parse::<Filter>());
+    let mut filters = states
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::usage)?;
+    filters.extend(args.filter.iter().cloned());
+    let all = args.all || filters.iter().any(Filter::is_about_state);
+    members.retain(|member| all || is_listed(member.machine.state));
+    let mut rows: Vec<ServiceRow> = members.into_iter().map(ServiceRow::from).collect();
+    rows.retain(|row| filter::all_match(&filters, &row.machine));
     if args.quiet {
-        let mut members = members.iter();
-        return members.try_for_each(|member| app.ui.line(&member.machine.id.to_string()));
+        return rows.iter().try_for_each(|row| app.ui.line(&row.machine.id));
     }
     if args.names {
-        let mut names: Vec<&str> = members.iter().map(|it| it.service.as_str()).collect();
+        let mut names: Vec<&str> = rows.iter().map(|it| it.service.as_str()).collect();
         names.dedup();
         return names.iter().try_for_each(|name| app.ui.line(name));
     }
-    let rows: Vec<ServiceRow> = members.into_iter().map(ServiceRow::from).collect();
-    app.ui.listing(args.output, &rows, COLUMNS)
+    match &args.format {
+        Some(template) => ps::print(app, template, &rows, |row| &row.machine, COLUMNS),
+        None => app.ui.listing(args.output, &rows, COLUMNS),
+    }
 }
 
 fn is_listed(state: MachineState) -> bool {
@@ -202,6 +234,7 @@ impl ProjectRow {
                 None => counts.push((state, 1)),
             }
         }
+        counts.sort_unstable();
         let states: Vec<String> = counts
             .iter()
             .map(|(state, count)| format!("{state}({count})"))
@@ -221,6 +254,10 @@ pub(super) fn ls(app: &App, args: &LsArgs) -> Result<(), Failure> {
     let rows: Vec<ProjectRow> = projects
         .into_iter()
         .filter(|(_, members)| args.all || is_up(members))
+        .filter(|(name, _)| {
+            let mut parts = args.filter.iter();
+            args.filter.is_empty() || parts.any(|part| name.contains(part.as_str()))
+        })
         .map(|(name, members)| ProjectRow::of(name, &members))
         .collect();
     if args.quiet {
@@ -231,7 +268,7 @@ pub(super) fn ls(app: &App, args: &LsArgs) -> Result<(), Failure> {
         Column::new("STATUS", |row| Cell::new(&row.status)),
         Column::new("CONFIG FILES", |row| Cell::new(&row.config_files)),
     ];
-    app.ui.listing(args.output, &rows, columns)
+    app.ui.listing(args.output.format, &rows, columns)
 }
 
 /// The image of a machine; these are the fields of `-o json`.
@@ -276,7 +313,7 @@ pub(super) fn images(app: &App, project: &Project, args: &ImagesArgs) -> Result<
         }),
         Column::new("KERNEL", |row| Cell::new(&row.kernel)),
     ];
-    app.ui.listing(args.output, &rows, columns)
+    app.ui.listing(args.output.format, &rows, columns)
 }
 
 pub(super) fn volumes(app: &App, project: &Project, args: &VolumesArgs) -> Result<(), Failure> {
@@ -291,5 +328,5 @@ pub(super) fn volumes(app: &App, project: &Project, args: &VolumesArgs) -> Resul
     if args.quiet {
         return list.iter().try_for_each(|volume| app.ui.line(&volume.name));
     }
-    ls::show(app, &machines, list, args.output, ls::SHORT)
+    ls::show(app, &machines, list, args.output.format, ls::SHORT)
 }

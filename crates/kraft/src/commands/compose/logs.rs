@@ -42,6 +42,10 @@ pub(super) struct Args {
     #[arg(short, long)]
     timestamps: bool,
 
+    /// Select this machine of each service, by its number
+    #[arg(long, value_name = "NUMBER")]
+    index: Option<u32>,
+
     /// Do not prefix lines with the names of services
     #[arg(long)]
     no_log_prefix: bool,
@@ -63,6 +67,7 @@ pub(super) fn title(members: &[Member], member: &Member) -> String {
 pub(super) fn exec(app: &App, project: &Project, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut members = project.members(&machines, &args.services)?;
+    members.retain(|member| args.index.is_none_or(|index| member.number == index));
     if args.services.is_empty()
         && let Some(definition) = &project.definition
     {

@@ -1,6 +1,7 @@
 //! `kraft compose`: applications of several machines on this host.
 
 mod config;
+mod dry_run;
 mod forward;
 mod list;
 mod logs;
@@ -51,7 +52,7 @@ struct ProjectArgs {
 
     /// Set the name of the project (default: that of the file or its directory)
     #[arg(short, long, global = true, value_name = "NAME")]
-    project_name: Option<String>,
+    project_name: Vec<String>,
 
     /// Read variables from this file instead of .env
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -64,6 +65,14 @@ struct ProjectArgs {
     /// Set the directory that paths are relative to (default: that of the first file)
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     project_directory: Option<PathBuf>,
+
+    /// Print what `up`, `create`, `start`, `stop` and similar commands would do, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+
+    /// Keep networks, volumes, configs and secrets that no service uses in the output of `config`
+    #[arg(long, global = true)]
+    all_resources: bool,
 }
 
 /// The services of a command.
@@ -137,6 +146,27 @@ enum Command {
 }
 
 impl Command {
+    /// Returns whether it changes machines, images or files.
+    const fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Ps(_)
+                | Self::Ls(_)
+                | Self::Logs(_)
+                | Self::Images(_)
+                | Self::Volumes(_)
+                | Self::Config(_)
+                | Self::Port(_)
+                | Self::Top(_)
+                | Self::Stats(_)
+                | Self::Events(_)
+                | Self::Version(_)
+                | Self::Exec(_)
+                | Self::Export(_)
+                | Self::Commit(_)
+        )
+    }
+
     /// Returns the Compose files that are named after the command.
     fn files(&self) -> &[PathBuf] {
         match self {
@@ -182,18 +212,30 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
 }
 
 fn run_command(app: &App, args: Args) -> Result<(), Failure> {
+    let mut command = args.command.0;
+    let mut names = args.project.project_name;
+    if let Command::Run(run) = &mut command {
+        // After `run`, `-p` publishes a port in Docker's Compose. No project has such a name.
+        let is_port = |text: &mut String| {
+            text.contains([':', '/']) || text.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        run.publish.extend(names.extract_if(.., is_port));
+    }
     let mut options = OpenOptions {
         files: args.project.files,
-        project: args.project.project_name,
+        project: names.pop(),
         env_files: args.project.env_file,
         profiles: args.project.profile,
         dir: args.project.project_directory,
         ..OpenOptions::default()
     };
-    let command = args.command.0;
     options.files.extend_from_slice(command.files());
+    let all = args.project.all_resources;
     let open = || Ok::<_, Failure>(definition::open(app, &options)?);
     let project = || Project::open(app, &options);
+    if args.project.dry_run && command.changes() {
+        return dry_run::print(app, &project()?, &command);
+    }
     match command {
         Command::Up(args) => up::up(app, open()?, &args),
         Command::Down(args) => up::down(app, &project()?, &args),
@@ -216,7 +258,7 @@ fn run_command(app: &App, args: Args) -> Result<(), Failure> {
         Command::Watch(args) => watch::exec(app, &open()?, &args),
         Command::Images(args) => list::images(app, &project()?, &args),
         Command::Volumes(args) => list::volumes(app, &project()?, &args),
-        Command::Config(args) => config::exec(app, &options, &args),
+        Command::Config(args) => config::exec(app, &options, all, &args),
         Command::Port(args) => forward::port(app, &project()?, &args),
         Command::Top(args) => forward::top(app, &project()?, &args),
         Command::Stats(args) => forward::stats(app, &project()?, &args),

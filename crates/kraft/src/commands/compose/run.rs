@@ -71,6 +71,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
 
+    /// Start the program in this directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// Remove machines of services that the file does not have
+    #[arg(long)]
+    remove_orphans: bool,
+
     /// Set a label of the machine
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = label)]
     label: Vec<(String, String)>,
@@ -87,9 +95,9 @@ pub(super) struct Args {
     #[arg(short = 'P', long)]
     service_ports: bool,
 
-    /// Publish a port of the machine
+    /// Publish a port of the machine; also -p
     #[arg(long, value_name = "[[IP:]PORT:]PORT[/udp]")]
-    publish: Vec<String>,
+    pub(super) publish: Vec<String>,
 
     /// Give the machine the names of the service in its networks
     #[arg(long)]
@@ -137,6 +145,7 @@ impl Args {
             name: self.name.clone(),
             command: (!self.command.is_empty()).then(|| self.command.clone()),
             entrypoint: self.entrypoint.as_ref().map(split).transpose()?,
+            working_dir: self.workdir.clone(),
             env,
             labels: self.label.iter().cloned().collect(),
             ports,
@@ -184,6 +193,10 @@ pub(super) fn exec(app: &App, definition: &Definition, args: &Args) -> Result<()
         drop(held);
         flow::start(app, &needed, &members)?;
         flow::wait_for_needs(app, &machines::existing(app), service, &members)?;
+    }
+    if args.remove_orphans {
+        let _held = flow::hold(app, &definition.project)?;
+        flow::remove_orphans(app, definition)?;
     }
     let machine = one_off::create(app, definition, service, one_off, &images)?;
     let Some(machine) = machine else {

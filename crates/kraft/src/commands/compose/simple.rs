@@ -23,6 +23,14 @@ use crate::failure::{Failure, Kind};
 pub(super) struct StartArgs {
     #[command(flatten)]
     pub(super) services: Services,
+
+    /// Wait until the machines run, and are healthy if that is checked
+    #[arg(long)]
+    wait: bool,
+
+    /// Set how long --wait waits
+    #[arg(long, value_name = "TIME", value_parser = values::duration, requires = "wait")]
+    wait_timeout: Option<Duration>,
 }
 
 /// Stop the machines of services, and print their names
@@ -45,6 +53,10 @@ pub(super) struct RestartArgs {
     /// Set how long each machine may take to shut down
     #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
     timeout: Option<Duration>,
+
+    /// Do not restart services that depend on these with `restart`
+    #[arg(long)]
+    no_deps: bool,
 }
 
 /// Kill the machines of services, and print their names
@@ -77,11 +89,11 @@ pub(super) struct UnpauseArgs {
 pub(super) struct RemoveArgs {
     /// Services (default: all)
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    pub(super) services: Vec<String>,
 
     /// Stop the machines that run before
     #[arg(short, long)]
-    stop: bool,
+    pub(super) stop: bool,
 
     /// Remove the anonymous volumes of the machines, too
     #[arg(short, long)]
@@ -156,12 +168,17 @@ pub(super) fn start(app: &App, project: &Project, args: &StartArgs) -> Result<()
         for name in flow::start(app, &services, &members)? {
             app.ui.line(&name)?;
         }
-        return Ok(());
+    } else {
+        each(app, project, names, false, |machines, member| {
+            flow::start_one(app, machines, member)?;
+            Ok(Done::Something)
+        })?;
     }
-    each(app, project, names, false, |machines, member| {
-        flow::start_one(app, machines, member)?;
-        Ok(Done::Something)
-    })
+    if args.wait {
+        let members = project.members(&machines::existing(app), names)?;
+        flow::wait(app, &members, args.wait_timeout)?;
+    }
+    Ok(())
 }
 
 pub(super) fn stop(app: &App, project: &Project, args: &StopArgs) -> Result<(), Failure> {
@@ -182,7 +199,7 @@ fn done(something: bool) -> Done {
 pub(super) fn restart(app: &App, project: &Project, args: &RestartArgs) -> Result<(), Failure> {
     let names = &args.services.services;
     let dependents = match &project.definition {
-        Some(definition) if !names.is_empty() => definition.dependents(names),
+        Some(definition) if !names.is_empty() && !args.no_deps => definition.dependents(names),
         _ => Vec::new(),
     };
     let all = [names.as_slice(), &dependents].concat();

@@ -43,7 +43,7 @@ struct CreationArgs {
     force_recreate: bool,
 
     /// Keep existing machines even if they have changed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "renew_anon_volumes")]
     no_recreate: bool,
 
     /// Remove machines of services that the file does not have
@@ -81,6 +81,7 @@ impl CreationArgs {
                 (false, true) => Recreate::Never,
                 (false, false) => Recreate::Changed,
             },
+            always: Vec::new(),
             remove_orphans: self.remove_orphans,
             renew_volumes: self.renew_anon_volumes,
             images: ImageOptions {
@@ -111,6 +112,8 @@ fn set_numbers(definition: &mut Definition, numbers: &[(String, u32)]) -> Result
 /// Machines that exist and have not changed are kept. Services are started after those that they
 /// need. Ctrl-C stops the machines; with --detach they run in the background and their names are
 /// printed.
+///
+/// Of named services only their own consoles are printed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -152,6 +155,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "SERVICE")]
     no_attach: Vec<String>,
 
+    /// Print also the consoles of services that the named ones need
+    #[arg(long, conflicts_with_all = ["detach", "wait", "attach"])]
+    attach_dependencies: bool,
+
     /// Build, restart or copy files when they change, as `watch` does
     #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start", "abort_on_container_exit", "abort_on_container_failure", "exit_code_from"])]
     watch: bool,
@@ -171,6 +178,10 @@ pub(super) struct Args {
     /// Set how long each machine may take to shut down
     #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
     timeout: Option<Duration>,
+
+    /// Create machines of services that the named ones need again even if nothing has changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    always_recreate_deps: bool,
 
     #[command(flatten)]
     creation: CreationArgs,
@@ -210,7 +221,7 @@ pub(super) struct DownArgs {
 
     /// Remove the volumes of the project as well
     #[arg(short, long)]
-    volumes: bool,
+    pub(super) volumes: bool,
 
     /// Remove machines of services that the file does not have
     #[arg(long)]
@@ -232,6 +243,26 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     pub(super) services: Services,
 
+    /// Build also the services that these need
+    #[arg(long)]
+    with_dependencies: bool,
+
+    /// Push the images that have a name, as `push` does
+    #[arg(long)]
+    push: bool,
+
+    /// Run every step again, as --build-no-cache
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Pull the images that builds are based on again
+    #[arg(long)]
+    pull: bool,
+
+    /// Expose an SSH agent to build steps, as --build-ssh
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    ssh: Vec<String>,
+
     #[command(flatten)]
     dockerfile: DockerfileArgs,
 }
@@ -245,6 +276,15 @@ pub(super) struct PullArgs {
     /// Continue with the others if an image cannot be pulled
     #[arg(long)]
     ignore_pull_failures: bool,
+
+    /// Pull also the images of services that these need
+    #[arg(long)]
+    include_deps: bool,
+
+    /// Set which images are pulled: all, or those that do not exist locally
+    #[arg(long, value_name = "WHEN", default_value = "always", hide_default_value = true,
+          value_parser = choices::PULL)]
+    policy: Pull,
 }
 
 /// Push the images of services that are built and have a name
@@ -256,16 +296,16 @@ pub(super) struct PushArgs {
     /// Continue with the others if an image cannot be pushed
     #[arg(long)]
     ignore_push_failures: bool,
+
+    /// Push also the images of services that these need
+    #[arg(long)]
+    include_deps: bool,
 }
 
 pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(), Failure> {
     set_numbers(&mut definition, &args.creation.scale)?;
     let names = &args.services.services;
-    let services = if args.no_deps {
-        definition.only(names)?
-    } else {
-        definition.services(names)?
-    };
+    let services = selected(&definition, names, !args.no_deps)?;
     for name in args.exit_code_from.iter().chain(&args.attach) {
         definition.only(std::slice::from_ref(name))?;
     }
@@ -273,7 +313,7 @@ pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(
         .watch
         .then(|| watch::watcher(app, &definition, &services))
         .transpose()?;
-    let members = make(app, &definition, &services, &args.creation.options())?;
+    let members = make(app, &definition, &services, &args.options(&services))?;
     if args.no_start {
         return print(app, &members);
     }
@@ -350,6 +390,48 @@ fn follow_one(app: &App, member: &Member, args: &Args, interrupt: &Interrupt) {
     }
 }
 
+impl Args {
+    fn options(&self, services: &[&Service]) -> CreateOptions {
+        let mut options = self.creation.options();
+        if self.always_recreate_deps {
+            let needed = services.iter().map(|service| service.name.clone());
+            let names = &self.services.services;
+            options.always = needed.filter(|name| !names.contains(name)).collect();
+        }
+        options
+    }
+
+    /// Returns what `up` would do.
+    pub(super) fn preview(
+        &self,
+        app: &App,
+        definition: &mut Definition,
+    ) -> Result<Vec<String>, Failure> {
+        set_numbers(definition, &self.creation.scale)?;
+        let services = selected(definition, &self.services.services, !self.no_deps)?;
+        let options = self.options(&services);
+        Ok(flow::preview(app, definition, &services, &options)?)
+    }
+}
+
+impl CreateArgs {
+    /// Returns what `create` would do.
+    pub(super) fn preview(
+        &self,
+        app: &App,
+        definition: &mut Definition,
+    ) -> Result<Vec<String>, Failure> {
+        set_numbers(definition, &self.creation.scale)?;
+        let services = definition.services(&self.services.services)?;
+        Ok(flow::preview(
+            app,
+            definition,
+            &services,
+            &self.creation.options(),
+        )?)
+    }
+}
+
 /// Creates the machines of services while the project is held.
 fn make(
     app: &App,
@@ -386,7 +468,10 @@ fn attach(
             if !args.attach.is_empty() {
                 return args.attach.contains(&member.service);
             }
-            let is_wanted = !args.no_attach.contains(&member.service);
+            let named = &args.services.services;
+            let is_named = named.is_empty() || named.contains(&member.service);
+            let is_wanted =
+                !args.no_attach.contains(&member.service) && (is_named || args.attach_dependencies);
             is_wanted && service.is_none_or(|service| service.attach)
         })
         .collect();
@@ -496,11 +581,7 @@ pub(super) fn scale_services(
 ) -> Result<(), Failure> {
     set_numbers(&mut definition, &args.services)?;
     let names: Vec<String> = args.services.iter().map(|(name, _)| name.clone()).collect();
-    let services = if args.no_deps {
-        definition.only(&names)?
-    } else {
-        definition.services(&names)?
-    };
+    let services = selected(&definition, &names, !args.no_deps)?;
     let members = make(app, &definition, &services, &CreateOptions::default())?;
     let _ = app.interrupt.listen();
     flow::start(app, &services, &members)?;
@@ -546,27 +627,48 @@ pub(super) fn down(app: &App, project: &Project, args: &DownArgs) -> Result<(), 
 }
 
 pub(super) fn build(app: &App, definition: &Definition, args: &BuildArgs) -> Result<(), Failure> {
+    let mut building = args.dockerfile.options();
+    building.no_cache |= args.no_cache;
+    building.fresh |= args.no_cache || args.pull;
+    building.agents.extend(args.ssh.iter().cloned());
     let options = ImageOptions {
-        building: args.dockerfile.options(),
+        building,
         build: true,
         ..ImageOptions::default()
     };
-    let services = definition.only(&args.services.services)?;
+    let services = selected(definition, &args.services.services, args.with_dependencies)?;
     for service in services.iter().filter(|service| service.build.is_some()) {
         let built = definition.build(app, service, &options)?;
         app.ui.line(&built)?;
     }
+    if args.push {
+        return push_services(app, definition, &services, false);
+    }
     Ok(())
+}
+
+/// Returns the named services, with or without those that they need.
+fn selected<'d>(
+    definition: &'d Definition,
+    names: &[String],
+    dependencies: bool,
+) -> Result<Vec<&'d Service>, Failure> {
+    let services = if dependencies {
+        definition.services(names)
+    } else {
+        definition.only(names)
+    };
+    Ok(services?)
 }
 
 pub(super) fn pull(app: &App, definition: &Definition, args: &PullArgs) -> Result<(), Failure> {
     let options = ImageOptions {
-        pull: Some(Pull::Always),
+        pull: Some(args.policy),
         ..ImageOptions::default()
     };
     let mut tally = Tally::default();
     let mut pulled: Vec<&str> = Vec::new();
-    for service in definition.only(&args.services.services)? {
+    for service in selected(definition, &args.services.services, args.include_deps)? {
         let Some(image) = &service.image else {
             continue;
         };
@@ -587,13 +689,23 @@ pub(super) fn pull(app: &App, definition: &Definition, args: &PullArgs) -> Resul
 }
 
 pub(super) fn push(app: &App, definition: &Definition, args: &PushArgs) -> Result<(), Failure> {
+    let services = selected(definition, &args.services.services, args.include_deps)?;
+    push_services(app, definition, &services, args.ignore_push_failures)
+}
+
+fn push_services(
+    app: &App,
+    definition: &Definition,
+    services: &[&Service],
+    ignore_failures: bool,
+) -> Result<(), Failure> {
     let _ = app.interrupt.listen();
     let mut tally = Tally::default();
-    for service in definition.only(&args.services.services)? {
+    for service in services {
         match definition.push(app, service) {
             Ok(Some(name)) => app.ui.line(&name)?,
             Ok(None) => {}
-            Err(error) if args.ignore_push_failures => app.ui.warn(&chain(&error)),
+            Err(error) if ignore_failures => app.ui.warn(&chain(&error)),
             Err(error) => {
                 tally.count::<()>(app, Err(compose::Error::from(error)));
             }

@@ -8,7 +8,7 @@ use crate::commands::machines::Row;
 
 /// A property that a machine must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     key: Key,
     value: String,
 }
@@ -61,7 +61,7 @@ impl FromStr for Filter {
 
 impl Filter {
     /// Returns whether it selects by state, so that machines that do not run are listed, too.
-    pub(super) fn is_about_state(&self) -> bool {
+    pub(crate) fn is_about_state(&self) -> bool {
         matches!(self.key, Key::Status | Key::Exited | Key::Health)
     }
 
@@ -88,7 +88,7 @@ impl Filter {
 
 /// Returns whether a machine matches: of several values of one key any, of the labels all, as in
 /// Docker.
-pub(super) fn all_match(filters: &[Filter], row: &Row) -> bool {
+pub(crate) fn all_match(filters: &[Filter], row: &Row) -> bool {
     filters.iter().all(|filter| {
         if filter.key == Key::Label {
             return filter.matches(row);

@@ -1,13 +1,14 @@
 //! `kraft ps`.
 
-mod filter;
-mod template;
+pub(crate) mod filter;
+pub(crate) mod template;
 
 use kraft_core::arch::Arch;
 use kraft_core::machine::MachineState;
 use kraft_core::platform::Platform;
 use kraft_core::quantity;
 use kraft_machine::Listed;
+use serde::Serialize;
 
 use self::filter::Filter;
 use self::template::Template;
@@ -82,23 +83,30 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if args.quiet {
         return rows.iter().try_for_each(|row| app.ui.line(&row.id));
     }
-    if let Some(template) = &args.format {
-        return print(app, template, &rows);
-    }
     let columns = if args.long { LONG } else { SHORT };
-    app.ui.listing(args.output, &rows, columns)
+    match &args.format {
+        Some(template) => print(app, template, &rows, |row| row, columns),
+        None => app.ui.listing(args.output, &rows, columns),
+    }
 }
 
-fn print(app: &App, template: &Template, rows: &[Row]) -> Result<(), Failure> {
+/// Prints machines by a template.
+pub(crate) fn print<T: Serialize>(
+    app: &App,
+    template: &Template,
+    rows: &[T],
+    machine: impl Fn(&T) -> &Row,
+    columns: &[Column<T>],
+) -> Result<(), Failure> {
+    let mut machines = rows.iter().map(machine);
     match template {
+        Template::Whole => app.ui.listing(Format::Table, rows, columns),
         Template::Json => rows.iter().try_for_each(|row| {
             let line = serde_json::to_string(row).map_err(|e| Failure::new(Kind::Failed, e))?;
             app.ui.line(&line)
         }),
-        Template::Lines(line) => rows
-            .iter()
-            .try_for_each(|row| app.ui.line(&line.render(row))),
-        Template::Table(line) => app.ui.text(&line.table(rows)),
+        Template::Lines(line) => machines.try_for_each(|row| app.ui.line(&line.render(row))),
+        Template::Table(line) => app.ui.text(&line.table(machines)),
     }
 }
 

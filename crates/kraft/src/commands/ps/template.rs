@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use kraft_engine::compose::state;
 use unicode_width::UnicodeWidthStr;
 
 use super::{arch, args, created, memory, name, pid, platform, ports};
@@ -9,7 +10,9 @@ use crate::commands::machines::Row;
 
 /// How machines are printed.
 #[derive(Clone, Debug)]
-pub(super) enum Template {
+pub(crate) enum Template {
+    /// The table of the command.
+    Whole,
     /// One JSON object per line.
     Json,
     /// A text per machine.
@@ -20,7 +23,7 @@ pub(super) enum Template {
 
 /// A text with placeholders.
 #[derive(Clone, Debug)]
-pub(super) struct Line(Vec<Piece>);
+pub(crate) struct Line(Vec<Piece>);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -69,9 +72,15 @@ const FIELDS: &[Field] = &[
             .map(|code| code.to_string())
             .unwrap_or_default()
     }),
+    field("Project", "PROJECT", |row| label(row, state::PROJECT)),
+    field("Service", "SERVICE", |row| label(row, state::SERVICE)),
     field("Restarts", "RESTARTS", |row| row.restarts.to_string()),
     field("PID", "PID", pid),
 ];
+
+fn label(row: &Row, name: &str) -> String {
+    row.labels.get(name).cloned().unwrap_or_default()
+}
 
 const fn field(name: &'static str, title: &'static str, value: fn(&Row) -> String) -> Field {
     Field { name, title, value }
@@ -83,6 +92,7 @@ impl FromStr for Template {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "json" | "{{json .}}" => Ok(Self::Json),
+            "table" => Ok(Self::Whole),
             _ => match text.strip_prefix("table ") {
                 Some(rest) => Ok(Self::Table(rest.parse()?)),
                 None => Ok(Self::Lines(text.parse()?)),
@@ -146,14 +156,14 @@ impl Line {
     }
 
     /// Returns the text of all machines with titles, its columns aligned.
-    pub(super) fn table(&self, rows: &[Row]) -> String {
+    pub(super) fn table<'r>(&self, rows: impl Iterator<Item = &'r Row>) -> String {
         let titles = self.0.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Field(field) => field.title.to_owned(),
             Piece::Label(name) => name.to_ascii_uppercase(),
         });
         let mut lines: Vec<String> = vec![titles.collect()];
-        lines.extend(rows.iter().map(|row| self.render(row)));
+        lines.extend(rows.map(|row| self.render(row)));
         aligned(&lines)
     }
 }
@@ -208,7 +218,7 @@ mod tests {
             panic!("not a table");
         };
         assert_eq!(
-            line.table(&[row("a"), row("long-name")]),
+            line.table([row("a"), row("long-name")].iter()),
             "NAME       STATE\na          running\nlong-name  running\n"
         );
     }
