@@ -8,7 +8,8 @@ const BUNDLED: &str = "itdW";
 /// Replaces `-t` by `--tty` in the arguments of `kraft run` if `-i` or `--interactive` is one of
 /// them, alone or in a word such as `-dit`. Without it, `-t` selects a target, as in KraftKit.
 pub(super) fn expand(args: Vec<OsString>) -> Vec<OsString> {
-    let Some(run) = args.iter().position(|arg| arg == "run" || arg == "r") else {
+    let name = super::command_of(&args).filter(|name| matches!(*name, "run" | "r"));
+    let Some(run) = name.and_then(|name| args.iter().position(|arg| arg == name)) else {
         return args;
     };
     let end = args.iter().position(|arg| arg == "--");
@@ -18,10 +19,7 @@ pub(super) fn expand(args: Vec<OsString>) -> Vec<OsString> {
     else {
         return args;
     };
-    // Only global flags come before the command.
-    if before.iter().skip(1).any(|arg| !is_flag(arg))
-        || !flags.iter().any(|arg| is_interactive(arg))
-    {
+    if !flags.iter().any(|arg| is_interactive(arg)) {
         return args;
     }
     let flags = flags.iter().flat_map(|arg| match bundle(arg) {
@@ -40,10 +38,6 @@ pub(super) fn expand(args: Vec<OsString>) -> Vec<OsString> {
         .chain(flags)
         .chain(after.iter().cloned())
         .collect()
-}
-
-fn is_flag(arg: &OsStr) -> bool {
-    arg.to_str().is_some_and(|arg| arg.starts_with('-'))
 }
 
 /// Returns the letters of a word of flags without values.
@@ -80,6 +74,10 @@ mod tests {
             (
                 "kraft --offline run -it sh",
                 "kraft --offline run -i --tty sh",
+            ),
+            (
+                "kraft --log-level error run -it sh",
+                "kraft --log-level error run -i --tty sh",
             ),
             ("kraft run -t qemu/x86_64 .", "kraft run -t qemu/x86_64 ."),
             ("kraft run -t fc -- -i", "kraft run -t fc -- -i"),
