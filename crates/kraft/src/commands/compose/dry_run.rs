@@ -47,6 +47,7 @@ pub(super) fn print(app: &App, project: &Project, command: &Command) -> Result<(
         Command::Down(args) => {
             let services = &args.services.services;
             let mut lines = each("remove", services, &|_| true)?;
+            lines.reverse();
             let definition = project.definition.as_ref();
             if services.is_empty() {
                 let members = project.members(&machines, &[])?;
