@@ -297,6 +297,10 @@ fn sleeps(bench: &Bench, cycles: usize) {
     first_answer(port, Instant::now());
     let saved_card = card(&command_line(bench));
     bench.ok(["snapshot", "create", "one", "counter"]);
+    bench.ok(["rm", "--force", "one"]);
+    let published = format!("127.0.0.1:{}:8080", free_port());
+    let restore = ["run", "-d", "-n", "one", "--snapshot", "counter", "--port"];
+    bench.ok(restore.into_iter().chain([published.as_str()]));
     let raw = Raw::of(bench, "counter", &saved_card);
     bench.ok(["rm", "--force", "one"]);
     let bare = median((0..cycles.clamp(1, 20)).map(|_| raw.restore()).collect());
