@@ -337,20 +337,17 @@ impl Machines {
         })?;
         let mut record = record;
         self.recover(&mut record, &dir);
-        let observed = self.observe(&record, &dir);
-        let (record, removed) = self.reconcile(record, &observed, &dir);
-        if removed {
+        let Some((record, status)) = self.settle(record, &dir) else {
             return Err(if start_ended {
                 Error::EndedAndRemoved { id }
             } else {
                 gone()
             });
-        }
+        };
         Ok(LockedMachine {
             _lock: lock,
             driver: self.driver(&record),
-            // An end that was recorded just now may be followed by a restart.
-            status: self.observe(&record, &dir),
+            status,
             dir,
             record,
             start_ended,

@@ -437,6 +437,27 @@ impl Machines {
         Some(machine(record, status, dir))
     }
 
+    /// Observes a machine and updates its record until both agree: the VMM may exit between two looks, and
+    /// an end may be followed by a restart. The machine's lock is held. `None` if the machine was removed.
+    pub(crate) fn settle(&self, mut record: Record, dir: &MachineDir) -> Option<(Record, Status)> {
+        loop {
+            let status = self.observe(&record, dir);
+            let is_new = match &status {
+                Status::Ended { .. } => record.run.as_ref().is_some_and(|run| run.end.is_none()),
+                Status::StartLost | Status::Unrecorded { .. } => true,
+                _ => false,
+            };
+            let (reconciled, removed) = self.reconcile(record, &status, dir);
+            if removed {
+                return None;
+            }
+            record = reconciled;
+            if !is_new {
+                return Some((record, status));
+            }
+        }
+    }
+
     /// Updates the record to the observed status, and removes a machine that has ended if its
     /// specification says so. The machine's lock is held. Returns the new record, and whether the
     /// machine was removed.

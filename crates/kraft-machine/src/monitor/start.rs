@@ -99,9 +99,8 @@ fn try_start(
     let _lock = Lock::exclusive(dir.path()).map_err(gone)?;
     let mut record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
     machines.recover(&mut record, &dir);
-    let status = machines.observe(&record, &dir);
-    let (mut record, _) = machines.reconcile(record, &status, &dir);
-    let status = machines.observe(&record, &dir);
+    let settled = machines.settle(record, &dir);
+    let (mut record, status) = settled.ok_or(StartError::Gone)?;
     if status.is_alive() {
         return Err(StartError::Alive(status.state(&record).name().to_owned()));
     }
