@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Passes the output of `cargo test` through and adds a line with the counts.
+# Passes the output of `cargo test` through and adds a line with the counts, and
+# what failed: tests, and programs that did not compile or ended early.
 #
 # `cargo test` prints a result per test program; with many of them the answer
 # to "did it pass, and how much was run?" scrolls away.
@@ -15,6 +16,7 @@ exec awk '
         }
     }
     /^test .* FAILED$/ { names = names "\n  " $2 }
+    /^error: (test|doctest|[0-9]+ target|could not compile)/ { names = names "\n  " $0 }
     END {
         printf "\ntests: %d passed, %d failed, %d ignored\n", passed, failed, ignored
         if (names) print "failed:" names
