@@ -136,8 +136,8 @@ pub fn is_anonymous(name: &str) -> bool {
     name.len() == ANONYMOUS && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Returns an absolute path of a machine without `.` and `..`, which are removed from the text: kraft
-/// does not see the links of a machine's root file system.
+/// Returns an absolute path without `.` and `..`, which are removed from the text, as if no part was a
+/// link: kraft does not see the links of a machine's root file system.
 pub fn plain_path(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for component in path.components() {

@@ -253,7 +253,10 @@ pub(crate) fn place_in(
             });
         }
         let place = Place::below(&volume.source, &rest, into)?;
-        match place.link()?.filter(|_| reached == Reached::Followed) {
+        if reached != Reached::Followed {
+            return Ok(place);
+        }
+        match place.link()? {
             // An absolute one begins at the root of the machine.
             Some(link) => at = at.parent().unwrap_or(Path::new("/")).join(link),
             None => return Ok(place),

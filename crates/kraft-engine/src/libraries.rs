@@ -14,8 +14,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use kraft_core::mount::plain_path;
 use kraft_core::program::Program;
 use kraft_sys::fs;
 
@@ -99,7 +100,7 @@ fn places(
             let dir = dir
                 .replace("${ORIGIN}", &origin)
                 .replace("$ORIGIN", &origin);
-            clean(Path::new(&dir))
+            plain_path(Path::new(&dir))
         };
         places.push((with(origin), vec![with(guest_origin)]));
     }
@@ -116,21 +117,6 @@ fn places(
     }));
     places.extend(LIBRARY_DIRS.map(|dir| (PathBuf::from(dir), vec![PathBuf::from(dir)])));
     places
-}
-
-/// Removes `.` and `..` from an absolute path, as if no part was a link.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    clean
 }
 
 /// Returns the directories of `/etc/ld.so.conf` and of the files that it includes.

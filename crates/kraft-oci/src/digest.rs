@@ -17,12 +17,13 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use kraft_archive::compression::read_some;
 use kraft_core::reference::Digest;
 use kraft_sys::fs;
 use sha2::{Digest as _, Sha256};
 
-/// The number of bytes of a file that are read at once.
-const BUFFER: usize = 1 << 20;
+/// The number of bytes that are read at once.
+const BUFFER: usize = 1 << 17;
 
 /// Returns the digest of bytes.
 pub fn of(bytes: &[u8]) -> Digest {
@@ -35,14 +36,17 @@ pub fn of(bytes: &[u8]) -> Digest {
 ///
 /// If the file cannot be read.
 pub fn of_file(path: &Path) -> Result<Digest, fs::Error> {
-    let reading = || fs::Error::on("read", path);
-    let mut file = fs::open_file(path)?;
+    of_reader(fs::open_file(path)?).map_err(fs::Error::on("read", path))
+}
+
+/// Returns the digest of all that is left to read.
+pub(crate) fn of_reader(mut reader: impl Read) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; BUFFER];
     loop {
-        match file.read(&mut buffer).map_err(reading())? {
+        match read_some(&mut reader, &mut buffer)? {
             0 => return Ok(hasher.finish()),
-            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+            count => hasher.update(buffer.get(..count).unwrap_or_default()),
         }
     }
 }

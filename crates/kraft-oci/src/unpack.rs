@@ -43,7 +43,7 @@ use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use crate::digest::{Damage, Hasher};
+use crate::digest::{self, Damage, Hasher};
 use crate::image::{Config, Descriptor, Manifest};
 use crate::layer::{self, Found, LayerError, Role};
 use crate::store::{self, Store, open_verified};
@@ -110,9 +110,7 @@ fn cached(place: &Path) -> Result<Option<Vec<(Role, PathBuf)>>, LayerError> {
     }
     let files = listed(place)?;
     for (_, path) in &files {
-        if !is_whole(path)
-            .map_err(|error| LayerError::Store(fs::Error::on("read", path)(error).into()))?
-        {
+        if !is_whole(path).map_err(store::Error::from)? {
             fs::remove_tree(place).map_err(store::Error::from)?;
             return Ok(None);
         }
@@ -165,20 +163,11 @@ pub fn digest(path: &Path) -> Option<Digest> {
 }
 
 /// Returns whether a cached file matches the digest in its name.
-fn is_whole(path: &Path) -> io::Result<bool> {
+fn is_whole(path: &Path) -> Result<bool, fs::Error> {
     let Some(expected) = digest(path) else {
         return Ok(false);
     };
-    let mut file = fs::open_file(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        let count = read_some(&mut file, &mut buffer)?;
-        if count == 0 {
-            return Ok(hasher.finish() == expected);
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
+    Ok(digest::of_file(path)? == expected)
 }
 
 /// Unpacks a layer to a temporary directory, and renames it after verification.

@@ -1,8 +1,7 @@
 //! The canonical form of a project, with its paths on this host and the environments of its services.
 
-use std::path::{Component, Path, PathBuf};
-
 use kraft_core::compose::{Canonical, Service, canonical};
+use kraft_core::mount::plain_path;
 use kraft_sys::fs;
 use serde_json::{Map, Value};
 
@@ -44,7 +43,9 @@ impl Definition {
                 if options.relative {
                     return path.to_owned();
                 }
-                clean(&self.path(ctx, path)).to_string_lossy().into_owned()
+                plain_path(&self.path(ctx, path))
+                    .to_string_lossy()
+                    .into_owned()
             },
         };
         let mut shown = canonical(self.merged.clone(), form);
@@ -68,21 +69,6 @@ impl Definition {
         }
         Ok(shown)
     }
-}
-
-/// Returns an absolute path without `.` and `..`, as it is written: links are not followed.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            part => clean.push(part),
-        }
-    }
-    clean
 }
 
 #[cfg(test)]

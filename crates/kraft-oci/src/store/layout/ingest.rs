@@ -14,7 +14,7 @@ use kraft_sys::lock::Lock;
 use super::super::{About, Blobs, Error, Ingest, Store};
 use super::Layout;
 use super::lease::{Later, Waiting};
-use crate::digest::{Damage, Hasher};
+use crate::digest::{self, Damage, Hasher};
 use crate::unique::unique;
 
 /// A blob that grows in `ingest`, locked.
@@ -173,17 +173,8 @@ impl LayoutIngest {
 
 /// Returns whether the bytes of a blob are those of its digest.
 fn is_whole(layout: &Layout, digest: &Digest) -> Result<bool, Error> {
-    let mut blob = layout.open(digest)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count =
-            read_some(&mut blob, &mut buffer).map_err(|error| Error::reading(digest, error))?;
-        if count == 0 {
-            return Ok(hasher.finish() == *digest);
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
+    let found = digest::of_reader(layout.open(digest)?);
+    Ok(found.map_err(|error| Error::reading(digest, error))? == *digest)
 }
 
 impl Write for LayoutIngest {
