@@ -168,11 +168,8 @@ fn launch_vmm(
     launch: &Launch<'_>,
 ) -> Result<(Child, Identity), StartError> {
     let argv = launcher.driver.command_line(launch);
-    let mut child = launcher.spawn(&argv, &[], process::end_with_parent)?;
+    let (mut child, vmm) = launcher.spawn(&argv, &[], process::end_with_parent)?;
     let program = launch.program.first().cloned().unwrap_or_default();
-    let Some(vmm) = Identity::of(child.id()) else {
-        return Err(launcher.exited(&mut child, program));
-    };
     let ready = launcher
         .boot(launch, &mut child, &vmm)
         .and_then(|()| launcher.wait_until_ready(&mut child, &vmm, program));

@@ -69,7 +69,7 @@ impl Launcher<'_> {
         argv: &[OsString],
         inside: &[OwnedFd],
         arrange: impl FnOnce(&mut std::process::Command),
-    ) -> Result<Child, StartError> {
+    ) -> Result<(Child, Identity), StartError> {
         let Some((program, rest)) = argv.split_first() else {
             return Err(StartError::System("an empty command line".to_owned()));
         };
@@ -92,13 +92,20 @@ impl Launcher<'_> {
             process::enter_before_start(&mut command, inside);
         }
         arrange(&mut command);
-        command.spawn().map_err(|e| match e.kind() {
+        let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => StartError::NoProgram {
                 program: program.to_string_lossy().into_owned(),
                 install: self.driver.origin(self.spec.arch).hint(),
             },
             _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
-        })
+        })?;
+        // A guest may have ended already, and its VMM with it.
+        let Some(vmm) = Identity::of_child(&child) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(StartError::NoProc);
+        };
+        Ok((child, vmm))
     }
 
     /// Has a VMM start the guest that is configured after its start.

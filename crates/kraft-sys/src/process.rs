@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -60,6 +61,17 @@ impl Identity {
         })
     }
 
+    /// Returns the identity of a child, even of one that has ended already: until it is waited for,
+    /// its PID belongs to it. `None` if it was waited for, or without `/proc`.
+    pub fn of_child(child: &Child) -> Option<Self> {
+        let (_, started) = stat(child.id())?;
+        Some(Self {
+            pid: child.id(),
+            started,
+            boot: clock::boot_id(),
+        })
+    }
+
     /// Returns the identity of this process.
     pub fn me() -> Option<Self> {
         Self::of(std::process::id())
@@ -78,22 +90,38 @@ impl Identity {
 
 /// Returns the start time of a process; `None` if it is not running.
 fn start_of_living(pid: u32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    start_in_stat(&stat)
+    match stat(pid)? {
+        (Life::Running, started) => Some(started),
+        (Life::Ended, _) => None,
+    }
 }
 
-/// Returns field 22 of a line of `/proc/PID/stat`, unless field 3 is the state of a dead process.
-fn start_in_stat(stat: &[u8]) -> Option<u64> {
+/// Whether a process is more than an entry in the table of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// It has ended; its parent may not have waited for it yet.
+    Ended,
+}
+
+/// Reads state and start time of a process.
+fn stat(pid: u32) -> Option<(Life, u64)> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Returns fields 3 and 22 of a line of `/proc/PID/stat` (`proc_pid_stat(5)`).
+fn parse_stat(stat: &[u8]) -> Option<(Life, u64)> {
     // Field 2 is the program name in parentheses and may contain any character, including
     // parentheses.
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    match fields.next()? {
-        "Z" | "X" | "x" => None,
-        // Field 3 was consumed; field 22 is the nineteenth after it.
-        _ => fields.nth(18)?.parse().ok(),
-    }
+    let life = match fields.next()? {
+        "Z" | "X" | "x" => Life::Ended,
+        _ => Life::Running,
+    };
+    // Field 3 was consumed; field 22 is the nineteenth after it.
+    Some((life, fields.nth(18)?.parse().ok()?))
 }
 
 /// A handle for waiting and signals that cannot refer to another process.
@@ -352,7 +380,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[expect(clippy::disallowed_methods, reason = "this module starts programs")]
-    fn sleeper() -> std::process::Child {
+    fn sleeper() -> Child {
         Command::new("sleep")
             .arg("600")
             .stdout(Stdio::null())
@@ -365,15 +393,20 @@ mod tests {
         let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
         for name in ["x", "a) R 1 2", "((", ") Z", ""] {
             let line = format!("42 ({name}) {tail}");
-            assert_eq!(start_in_stat(line.as_bytes()), Some(4711), "{line}");
+            assert_eq!(
+                parse_stat(line.as_bytes()),
+                Some((Life::Running, 4711)),
+                "{line}"
+            );
         }
     }
 
     #[test]
-    fn zombies_and_garbage_have_no_start() {
+    fn zombies_have_ended_and_garbage_has_no_start() {
         let zombie = "42 (x) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        for line in [zombie, "", "42 (x", "42 (x)", "42 (x) S 1 2", ")"] {
-            assert_eq!(start_in_stat(line.as_bytes()), None, "{line}");
+        assert_eq!(parse_stat(zombie.as_bytes()), Some((Life::Ended, 4711)));
+        for line in ["", "42 (x", "42 (x)", "42 (x) S 1 2", ")"] {
+            assert_eq!(parse_stat(line.as_bytes()), None, "{line}");
         }
     }
 
@@ -387,7 +420,10 @@ mod tests {
         process.signal(Signal::KILL).unwrap();
         assert!(process.wait(None).unwrap());
         assert!(!identity.is_alive(), "a zombie is dead");
+        assert_eq!(Identity::of(child.id()), None);
+        assert_eq!(Identity::of_child(&child), Some(identity.clone()));
         child.wait().unwrap();
+        assert_eq!(Identity::of_child(&child), None);
         assert!(Process::open(&identity).unwrap().is_none());
         process.signal(Signal::KILL).unwrap();
     }

@@ -262,11 +262,8 @@ impl<'a> Start<'a> {
         let inside = attached.first().filter(|_| opens_cards);
         let launcher = self.launcher(driver, spec);
         let namespaces = inside.map_or(&[][..], |it| &it.namespaces);
-        let mut child = launcher.spawn(&argv, namespaces, |_| {})?;
+        let (mut child, vmm) = launcher.spawn(&argv, namespaces, |_| {})?;
         let program = launch.program.first().cloned().unwrap_or_default();
-        let Some(vmm) = Identity::of(child.id()) else {
-            return Err(launcher.exited(&mut child, program));
-        };
         let compactor = Compactor::new(driver, self.dir.clone(), vmm.clone(), spec);
         self.record.starting = None;
         self.record.restarts.done();
