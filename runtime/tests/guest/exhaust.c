@@ -216,7 +216,7 @@ int main(int argc, char **argv) {
             _exit(0);
         }
         int status;
-        for (int tenths = 0; tenths < 100 && waitpid(pid, &status, WNOHANG) == 0; tenths++)
+        for (int tenths = 0; tenths < 50 && waitpid(pid, &status, WNOHANG) == 0; tenths++)
             usleep(100000);
         kill(-1, SIGKILL);
         while (waitpid(-1, &status, 0) > 0)

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::harness::repository;
+use crate::harness::{kraft_binary, repository};
 
 /// What the guest does from its first instruction on: mount, load, obey, power off.
 const INIT: &str = r#"#!/bin/busybox sh
@@ -74,18 +74,37 @@ pub fn lay_out(root: &Path, script: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Copies a program of this host into the guest, with its shared libraries.
+/// Copies a program of this host to the same path in the guest, with its shared libraries.
 pub fn add_host_program(root: &Path, program: &Path) {
+    add_libraries(root, program);
+    add_file(root, program);
+}
+
+/// Adds kraft as `/kraft`, with its shared libraries, but without its symbols: an emulated machine
+/// spends seconds on unpacking them.
+///
+/// # Panics
+/// If `strip`, of the tools of the compiler, fails.
+pub fn add_kraft(root: &Path) {
+    add_libraries(root, kraft_binary());
+    let stripped = std::process::Command::new("strip")
+        .arg("-o")
+        .arg(root.join("kraft"))
+        .arg(kraft_binary())
+        .status()
+        .unwrap();
+    assert!(stripped.success(), "{stripped}");
+}
+
+fn add_libraries(root: &Path, program: &Path) {
     let linked = std::process::Command::new("ldd")
         .arg(program)
         .output()
         .unwrap();
     let linked = String::from_utf8(linked.stdout).unwrap();
-    let libraries = linked
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    for file in libraries.map(Path::new).chain([program]) {
-        add_file(root, file);
+    let words = linked.split_whitespace();
+    for library in words.filter(|word| word.starts_with('/')) {
+        add_file(root, Path::new(library));
     }
 }
 

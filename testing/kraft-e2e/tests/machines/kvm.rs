@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kraft_e2e::guest::mini;
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip};
+use kraft_e2e::harness::{Bench, Outcome, skip};
 use kraft_e2e::limit;
 use kraft_e2e::linux;
 
@@ -48,7 +48,7 @@ fn machines_run_with_kvm_where_it_works_without_a_warning() {
         Err(reason) => return skip(reason),
     };
     linux::add_host_program(&root, qemu);
-    linux::add_host_program(&root, kraft_binary());
+    linux::add_kraft(&root);
     for file in FIRMWARE
         .map(Path::new)
         .into_iter()
@@ -56,7 +56,6 @@ fn machines_run_with_kvm_where_it_works_without_a_warning() {
     {
         linux::add_file(&root, file);
     }
-    std::fs::copy(kraft_binary(), root.join("kraft")).unwrap();
     std::fs::copy(mini("x86_64"), root.join("mini")).unwrap();
     bench.ok(["rootfs", "build", "root", "-o", "root.cpio"]);
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use kraft_e2e::harness::{Outcome, kraft_binary, skip};
+use kraft_e2e::harness::{Outcome, skip};
 use kraft_e2e::limit;
 use kraft_e2e::linux;
 use kraft_e2e::networks::Place;
@@ -75,11 +75,10 @@ fn a_real_firecracker_runs_machines_where_kvm_works() {
         Ok(kernel) => kernel,
         Err(reason) => return skip(reason),
     };
-    linux::add_host_program(&root, kraft_binary());
+    linux::add_kraft(&root);
     for (from, to) in [
-        (kraft_binary(), "kraft"),
-        (firecracker.as_ref(), "firecracker"),
-        (app.as_ref(), "app"),
+        (Path::new(&firecracker), "firecracker"),
+        (Path::new(&app), "app"),
         (&bench.path().join("server"), "server"),
         // Beside it, as in its releases.
         (&jailer, "jailer"),
