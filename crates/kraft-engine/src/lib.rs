@@ -66,6 +66,7 @@ pub mod copy_archive;
 pub mod dockerfile;
 pub mod doctor;
 pub mod epoch;
+pub mod export;
 pub mod follow;
 pub mod images;
 pub mod init;

@@ -135,7 +135,7 @@ impl Definition {
     }
 
     /// Returns what is asked for every machine of a service.
-    fn request(&self, ctx: &Context, service: &Service) -> Result<RunRequest, Error> {
+    pub(crate) fn request(&self, ctx: &Context, service: &Service) -> Result<RunRequest, Error> {
         let networks = self.interfaces(service)?;
         let mut ports = Vec::with_capacity(service.ports.len());
         // A machine without a network has none that ports or checks could lead to.

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use kraft_deploy::deploy::target::TargetKind;
 use kraft_deploy::rollout::{self, Qualifier};
 use kraft_engine::dockerfile::Builder;
+use kraft_engine::export::Engine;
 use kraft_engine::init::Type;
 use kraft_engine::obtain::Pull;
 use kraft_engine::package;
@@ -51,6 +52,36 @@ impl<T> Choices<T> {
         shown.collect()
     }
 }
+
+/// What is exported.
+pub(crate) const ENGINE: Choices<Engine> = Choices(&[
+    (&["docker"], "A script with `docker run`", Engine::Docker),
+    (&["compose"], "A Compose file for Docker", Engine::Compose),
+    (&["swarm"], "A stack of Docker Swarm", Engine::Swarm),
+    (
+        &["containerd"],
+        "A script with `ctr run`",
+        Engine::Containerd,
+    ),
+    (&["podman"], "A unit of systemd, and a Pod", Engine::Podman),
+    (
+        &["kubernetes"],
+        "A RuntimeClass, Deployments and Services",
+        Engine::Kubernetes,
+    ),
+    (
+        &["kubevirt"],
+        "Virtual machines of KubeVirt, and Services",
+        Engine::Kubevirt,
+    ),
+    (&["libvirt"], "Domains of libvirt", Engine::Libvirt),
+    (&["nomad"], "A job of Nomad", Engine::Nomad),
+    (
+        &["systemd"],
+        "Units that run `kraft run`, without a container engine",
+        Engine::Systemd,
+    ),
+]);
 
 /// When to pull an image.
 pub(crate) const PULL: Choices<Pull> = Choices(&[

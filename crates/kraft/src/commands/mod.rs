@@ -19,6 +19,7 @@ mod dockerfile;
 mod doctor;
 mod events;
 mod exec;
+mod export;
 mod fetch;
 mod foreground;
 mod fork;
@@ -131,6 +132,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Service(service::Args),
     Runu(runu::Args),
+    Export(Box<export::Args>),
     #[command(visible_alias = "network")]
     Net(net::Args),
     #[command(visible_aliases = ["volume", "vols", "volumes"])]
@@ -172,7 +174,8 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "run", "bench", "ps", "logs", "stats", "top", "attach", "start", "stop", "restart",
             "kill", "pause", "unpause", "suspend", "resume", "snapshot", "fork", "wait", "inspect",
-            "port", "rename", "cp", "exec", "events", "remove", "service", "runu", "net", "vol",
+            "port", "rename", "cp", "exec", "events", "remove", "service", "runu", "export", "net",
+            "vol",
         ],
     ),
     ("Compose commands", &["compose"]),
@@ -241,6 +244,7 @@ impl Command {
             | Self::Cp(_)
             | Self::Exec(_)
             | Self::Service(_)
+            | Self::Export(_)
             | Self::Pause(_)
             | Self::Unpause(_)
             | Self::Suspend(_)
@@ -279,6 +283,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Exec(args) => exec::exec(app, &args),
         Command::Service(args) => service::exec(app, &args),
         Command::Runu(args) => runu::exec(app, &args),
+        Command::Export(args) => export::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
         Command::Unpause(args) => unpause::exec(app, &args),
         Command::Suspend(args) => suspend::exec(app, &args),

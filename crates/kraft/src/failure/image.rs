@@ -7,6 +7,7 @@ use kraft_core::shell_words;
 
 use super::{Failure, Kind};
 use kraft_engine::context::RuntimeError;
+use kraft_engine::export::{source, write};
 use kraft_engine::images::{self, NoMatch, NotFound, Suggestion};
 use kraft_engine::interrupt::Interrupted;
 use kraft_engine::run_target::{self, KernelError};
@@ -276,6 +277,41 @@ fn runtime(error: obtain::Error) -> Failure {
         failure.hint("`--runtime builtin` runs it on the built-in runtime instead")
     } else {
         failure
+    }
+}
+
+impl From<source::Error> for Failure {
+    fn from(error: source::Error) -> Self {
+        use source::Error;
+
+        match error {
+            Error::NoTarget { .. } => Self::new(Kind::NotFound, error)
+                .hint("name an image, a project directory or a Compose file"),
+            Error::NoImage(_) => Self::usage(error)
+                .hint("package it: `kraft pkg --name HOST/PATH:TAG --push`, then name the image: `--image`"),
+            Error::NoServiceImage(_) => Self::usage(error)
+                .hint("add `image: HOST/PATH:TAG`, and push it: `kraft compose build --push`"),
+            Error::Volume { .. } => Self::usage(error),
+            Error::Reference(error) => error.into(),
+            Error::Project(error) => error.into(),
+            Error::Settings(error) => error.into(),
+            Error::Compose(error) => (*error).into(),
+            Error::Images(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Boot(error) => (*error).into(),
+            Error::Plan(problems) => Self::problems(Kind::Usage, problems),
+        }
+    }
+}
+
+impl From<write::Error> for Failure {
+    fn from(error: write::Error) -> Self {
+        match error {
+            write::Error::Exists(_) => {
+                Self::new(Kind::Failed, error).hint("`--force` replaces files that exist")
+            }
+            write::Error::File(error) => error.into(),
+        }
     }
 }
 

@@ -85,6 +85,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("exec alice ls", 7, "cannot start a program in the machine `alice`"),
     ("service", 0, "Start machines when the host boots"),
     ("runu features", 0, "ociVersionMax"),
+    ("export kubernetes --port 80:8080 packed", 0, "runtimeClassName: runu"),
     ("service enable --user", 0, "kraft-machines.service"),
     ("service status --user", 0, "yes        yes"),
     ("service disable --user", 0, ""),

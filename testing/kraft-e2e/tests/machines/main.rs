@@ -6,6 +6,7 @@ mod compose;
 mod compose_forms;
 mod console;
 mod demo;
+mod exports;
 mod firecracker;
 mod first_steps;
 mod helpers;
