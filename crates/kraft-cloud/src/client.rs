@@ -455,7 +455,15 @@ impl Client {
                 let line: Vec<u8> = text.drain(..=end).collect();
                 let line = String::from_utf8_lossy(&line);
                 let event = line.strip_prefix("data:").and_then(Event::parse);
-                if event.is_some_and(|event| !take(&event)) {
+                let Some(event) = event else { continue };
+                if let Some(other) = filter.refuses(&event) {
+                    return Err(Error::Mistaken {
+                        host: self.host(),
+                        doing: doing.clone(),
+                        what: sanitized(&format!("{other} instead of what the filter selects")),
+                    });
+                }
+                if !take(&event) {
                     return Ok(());
                 }
             }

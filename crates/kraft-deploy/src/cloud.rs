@@ -292,6 +292,20 @@ impl Cloud {
         Ok(self.runtime.block_on(self.client.send(request))?.one()?)
     }
 
+    /// Sends a request after an interrupt, and waits for the answer for a limited time; `None` if it
+    /// takes longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cloud::send`].
+    pub(crate) fn send_after_interrupt<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: &Request<T>,
+    ) -> Option<Result<Answer<T>, kraft_cloud::Error>> {
+        self.wait_after_interrupt(limit, self.client.send(request))
+    }
+
     /// Creates instances, which must have a name: see [`Client::create`].
     ///
     /// An interrupt does not abort the request at once: its answer is awaited for a moment, so that

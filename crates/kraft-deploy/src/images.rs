@@ -92,6 +92,22 @@ pub fn own(cloud: &Cloud) -> Result<Vec<String>, crate::RequestError> {
     Ok(own.filter(|digest| digest.starts_with(&prefix)).collect())
 }
 
+/// Removes a pin, given by its UUID.
+///
+/// # Errors
+///
+/// If the platform cannot be reached or refuses, does not have it, or ignores what a request selects.
+pub fn unpin(cloud: &Cloud, uuid: &str) -> Result<(), crate::RequestError> {
+    match cloud.send(&images::look_up_none()) {
+        // No image, or the refusal of one.
+        Ok(_) => {}
+        Err(crate::RequestError::Platform(kraft_cloud::Error::Status { status: 404, .. })) => {}
+        Err(error) => return Err(error),
+    }
+    cloud.one(&images::unpin(uuid))?;
+    Ok(())
+}
+
 /// Removes an image from the platform's registry: the version in the name, else all versions.
 ///
 /// # Errors

@@ -47,6 +47,7 @@ pub mod domains;
 pub mod dry_run;
 pub mod edit;
 pub mod error;
+pub mod exec;
 pub mod helper;
 pub mod images;
 pub mod import;

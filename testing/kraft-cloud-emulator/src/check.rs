@@ -9,6 +9,8 @@ use crate::answer::{Code, Fault};
 pub(crate) enum Kind {
     /// A string of at most this many bytes.
     Text(usize),
+    /// A name: a string of 1 to 255 bytes without control characters.
+    Name,
     /// A UUID.
     Uuid,
     /// An integer between two bounds, both inclusive.
@@ -51,7 +53,8 @@ const IMAGE: &[Field] = &[
     ),
 ];
 
-pub(crate) const NAME: Kind = Kind::Text(255);
+/// The name of a resource or of a domain.
+pub(crate) const NAME: Kind = Kind::Name;
 
 /// The UUID that selects a resource, as an optional field.
 pub(crate) const UUID_FIELD: Field = ("uuid", Kind::Uuid, false);
@@ -94,6 +97,9 @@ fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
     }
     let good = match kind {
         Kind::Text(most) => value.as_str().is_some_and(|text| text.len() <= *most),
+        Kind::Name => value.as_str().is_some_and(|text| {
+            (1..=255).contains(&text.len()) && !text.contains(char::is_control)
+        }),
         Kind::Uuid => value.is_string(),
         Kind::Number(low, high) => value.as_i64().is_some_and(|n| *low <= n && n <= *high),
         Kind::MaybeNumber => value.is_i64() || value.is_null(),

@@ -38,6 +38,7 @@ mod plugins;
 mod proxy;
 mod routes;
 mod rules;
+mod sandbox;
 mod server;
 mod sleep;
 mod tls;

@@ -1,13 +1,17 @@
 //! `/instances/UUID/plugins/NAME/PATH` (2026): requests that the platform passes on to a plugin in
 //! an instance.
 //!
-//! A test sets the address of a plugin with `POST /_emulator/backends`. Any other plugin answers
-//! with what it received: `{plugin, method, path, query, body, config}`.
+//! A test sets the address of a plugin with `POST /_emulator/backends`. Of the others, `sandbox` is
+//! emulated (see [`sandbox`](crate::sandbox)), and any other one answers with what it received:
+//! `{plugin, method, path, query, body, config}`.
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::answer::{Code, Fault};
 use crate::http::{self, Request, Response};
+use crate::sandbox::{self, Sandbox};
 use crate::server::Shared;
 use crate::sleep::Guest;
 use crate::world::State;
@@ -43,6 +47,12 @@ pub(crate) fn answer(shared: &Shared, request: &Request, uuid: &str, name: &str)
         Some(rest) => format!("/{rest}"),
         None => "/".to_owned(),
     };
+    if address.is_none() && name == sandbox::NAME {
+        return match sandbox_of(shared, uuid) {
+            Ok(sandbox) => sandbox.answer(request, target.split('?').next().unwrap_or_default()),
+            Err(error) => Fault::new(Code::Failed, error.to_string()).whole(502),
+        };
+    }
     let Some(address) = address else {
         let text = String::from_utf8_lossy(&request.body);
         let body = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
@@ -64,4 +74,17 @@ pub(crate) fn answer(shared: &Shared, request: &Request, uuid: &str, name: &str)
         }
         None => Fault::new(Code::Failed, "The plugin does not answer").whole(502),
     }
+}
+
+/// Returns the sandbox of an instance, which is another one after each start.
+fn sandbox_of(shared: &Shared, uuid: &str) -> std::io::Result<Arc<Sandbox>> {
+    let mut world = shared.world();
+    let starts = world.instance(uuid).map_or(0, |one| one.starts);
+    let known = world.sandboxes.get(uuid).filter(|one| one.starts == starts);
+    if let Some(known) = known {
+        return Ok(Arc::clone(known));
+    }
+    let new = Arc::new(Sandbox::new(starts)?);
+    world.sandboxes.insert(uuid.to_owned(), Arc::clone(&new));
+    Ok(new)
 }

@@ -105,6 +105,7 @@ impl Drop for Emulator {
         // The listener blocks in `accept`; one more connection wakes it.
         let _ = TcpStream::connect(self.address);
         crate::machine::stop_all(&self.shared);
+        self.shared.world().sandboxes.clear();
         // The directory exists only if a machine had a volume.
         let _ = std::fs::remove_dir_all(&self.shared.world().disks);
         if let Some(runtime) = self.runtime.take() {

@@ -385,6 +385,8 @@ pub(crate) struct World {
     pub(crate) published: Vec<crate::proxy::Published>,
     /// Number of assigned IP addresses.
     pub addresses: u32,
+    /// Sandboxes of instances, by UUID.
+    pub(crate) sandboxes: BTreeMap<String, std::sync::Arc<crate::sandbox::Sandbox>>,
 }
 
 impl World {
@@ -412,6 +414,7 @@ impl World {
             runtime,
             published: Vec::new(),
             addresses: 0,
+            sandboxes: BTreeMap::new(),
         }
     }
 
@@ -622,6 +625,7 @@ impl World {
     pub(crate) fn remove_instance(&mut self, uuid: &str) {
         let group = self.instance(uuid).and_then(|one| one.group.clone());
         self.instances.retain(|one| one.uuid != uuid);
+        self.sandboxes.remove(uuid);
         for volume in &mut self.volumes {
             volume.attached.retain(|(instance, _, _)| instance != uuid);
         }

@@ -17,6 +17,31 @@ pub struct Filter {
     pub tags: Vec<String>,
 }
 
+impl Filter {
+    /// Returns what an event is about that the filter does not select, and `None` if it selects it.
+    /// The platform may report at any time that events are missing.
+    pub(crate) fn refuses(&self, event: &Event) -> Option<String> {
+        let text = |pointer: &str| {
+            let text = event.value.pointer(pointer).and_then(Value::as_str);
+            text.unwrap_or_default()
+        };
+        let (kind, uuid) = (text("/type"), text("/object/uuid"));
+        if kind == "gap" {
+            return None;
+        }
+        let tags = event.value.pointer("/object/tags");
+        let has = |tag: &String| {
+            let tags = tags.and_then(Value::as_array);
+            tags.is_none_or(|tags| tags.iter().any(|own| own == tag))
+        };
+        let is = |all: &[String], one: &str| {
+            all.is_empty() || all.iter().any(|own| own.eq_ignore_ascii_case(one))
+        };
+        let selected = is(&self.events, kind) && is(&self.uuids, uuid);
+        (!selected || !self.tags.iter().all(has)).then(|| format!("an event `{kind}` of `{uuid}`"))
+    }
+}
+
 /// Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -91,7 +116,15 @@ mod tests {
             "T  vm.state_change  u  from stopped  to starting"
         );
         assert!(!event.raw.contains('\n'));
+        let filter = |uuid: &str| Filter {
+            uuids: vec![uuid.to_owned()],
+            ..Filter::default()
+        };
+        assert_eq!(filter("U").refuses(&event), None);
+        let other = filter("v").refuses(&event);
+        assert_eq!(other.as_deref(), Some("an event `vm.state_change` of `u`"));
         let gap = Event::parse(r#"{"type": "gap", "dropped": 3}"#).unwrap();
+        assert_eq!(filter("v").refuses(&gap), None);
         assert_eq!(gap.line(), "  gap  3 events are missing");
     }
 }

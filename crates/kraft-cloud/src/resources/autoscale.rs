@@ -149,7 +149,7 @@ pub fn create_from(template: &Id, wanted: &CreateAutoscale) -> Request<Named> {
         body.remove("master");
         body.insert("create_args".to_owned(), json!({"template": template}));
     }
-    let doing = format!("scale the service `{}`", wanted.group.as_str());
+    let doing = "scale the service";
     let group = std::slice::from_ref(&wanted.group);
     if let Id::Uuid(uuid) = &wanted.group {
         let mut request = Request::new(Method::POST, &["services", uuid, "autoscale"], doing);
@@ -173,7 +173,7 @@ pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
         );
         body.insert("master".to_owned(), json!(wanted.master));
     }
-    let doing = format!("scale the service `{}`", wanted.group.as_str());
+    let doing = "scale the service";
     let mut request = Request::new(Method::POST, &["services", "autoscale"], doing).with(body);
     request.scope = Scope::Only(vec![wanted.group.clone()]);
     request

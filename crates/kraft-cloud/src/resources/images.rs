@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use crate::request::{Form, Id, Request};
+use crate::request::{Form, Id, Request, Scope};
 
 /// Image on the platform.
 ///
@@ -115,7 +115,17 @@ pub fn pin(url: &str, timeout_s: i64, more: &Map<String, Value>) -> Request<Name
     request.with(json!([item])).makes(None)
 }
 
-/// Removes the pin with a UUID.
+/// Looks up an image that does not exist. A pin has no path of its own: before it is removed, an empty
+/// response shows that the platform honors the query of a request.
+pub fn look_up_none() -> Request<Image> {
+    let none = format!("sha256:{}", "0".repeat(64));
+    let form = Form::new(Method::GET, &["images"]).ask("digest", &none);
+    let mut request = Request::of(form, "check that only the selected pin is removed");
+    request.scope = Scope::Only(vec![Id::Name(none)]);
+    request
+}
+
+/// Removes the pin with a UUID. [`look_up_none`] comes first.
 pub fn unpin(uuid: &str) -> Request<Named> {
     let request = Request::new(Method::DELETE, &["images"], "unpin the image");
     let request = request.only(&[Id::Uuid(uuid.to_owned())]);

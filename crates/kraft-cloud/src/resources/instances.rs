@@ -501,6 +501,17 @@ pub fn wait(ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> 
     request.patient(limit.unwrap_or(FOREVER)).repeatable()
 }
 
+/// Looks up an instance that does not exist, by the body of a request only. The refusal of that
+/// instance shows that the platform reads bodies: before a change that its body restricts.
+pub fn look_up_none() -> Request<Named> {
+    let none = [Id::Uuid("00000000-0000-0000-0000-000000000000".to_owned())];
+    let more = [("state", json!("running")), ("timeout_s", json!(0))];
+    let doing = "check that nothing else is changed";
+    let mut request = Request::new(Method::GET, &["instances", "wait"], doing);
+    request.scope = Scope::Only(none.to_vec());
+    request.with(each(&none, &more))
+}
+
 /// Byte range of a log, counted from the first boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -23,6 +23,7 @@ pub mod certificates;
 pub mod control;
 pub mod images;
 pub mod instances;
+pub mod sandbox;
 pub mod services;
 pub mod stop_reason;
 pub mod users;

@@ -99,7 +99,7 @@ pub fn remove_templates(ids: &[Id]) -> Request<Named> {
 }
 
 /// Path of the templates.
-const TEMPLATES: [&str; 2] = ["volumes", "templates"];
+pub const TEMPLATES: [&str; 2] = ["volumes", "templates"];
 
 /// Gets volumes; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Volume> {

@@ -7,8 +7,8 @@ use kraft_deploy::created::Created;
 use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
 use kraft_deploy::{
-    RequestError, account, cloud, compose, control, domains, edit, helper, images, import, launch,
-    logs, metros, naming, pem, ports, profiles, readiness, rollout, tunnel, volumes,
+    RequestError, account, cloud, compose, control, domains, edit, exec, helper, images, import,
+    launch, logs, metros, naming, pem, ports, profiles, readiness, rollout, tunnel, volumes,
 };
 use kraft_engine::transfer;
 use kraft_oci::push::PushError;
@@ -142,6 +142,21 @@ impl From<edit::Error> for Failure {
         match error {
             edit::Error::Request(error) => error.into(),
             edit::Error::Ignored { .. } => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<exec::Error> for Failure {
+    fn from(error: exec::Error) -> Self {
+        match error {
+            exec::Error::Request(error) => error.into(),
+            exec::Error::NoPlugin { ref plugin, .. } => {
+                let hint = format!("create the instance with `--plugin {plugin}=IMAGE`");
+                Self::new(Kind::NotFound, error).hint(hint)
+            }
+            exec::Error::Answer(_) => Self::new(Kind::Network, error),
+            exec::Error::Offset(_) => Self::new(Kind::Failed, error),
+            exec::Error::Output(error) => error.into(),
         }
     }
 }

@@ -116,9 +116,23 @@ pub(super) fn answer(
                     .collect()
             };
             let list = asked(request, group, ID)?.unwrap_or_else(all);
-            Ok(each("service_groups", list, |item| {
-                Ok(view(world.find_group(item)?, request.today))
-            }))
+            let mut scaled = list.is_empty();
+            let mut response = each("service_groups", list, |item| {
+                let group = world.find_group(item)?;
+                scaled |= group.autoscale.is_some();
+                Ok(view(group, request.today))
+            });
+            // Today, this is the status of the response, and that of an item is `success`.
+            let is_done = response.body.get("status") == Some(&json!("success"));
+            if let (true, false, true, Some(body)) = (
+                request.today,
+                scaled,
+                is_done,
+                response.body.as_object_mut(),
+            ) {
+                body.insert("status".to_owned(), json!("unconfigured"));
+            }
+            Ok(response)
         }
         ("DELETE", _, []) => {
             let list = must_ask(request, group, ID)?;
@@ -350,7 +364,7 @@ fn view(group: &Group, today: bool) -> Value {
             done(&group.uuid, &group.name, how)
         }
         None => json!({
-            "status": "unconfigured", "uuid": group.uuid, "name": group.name, "enabled": false
+            "status": if today { "success" } else { "unconfigured" }, "uuid": group.uuid, "name": group.name, "enabled": false
         }),
     };
     if let (Some(item), Some(_)) = (item.as_object_mut(), &group.autoscale) {

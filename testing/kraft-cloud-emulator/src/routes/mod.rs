@@ -296,7 +296,31 @@ pub(crate) fn body(request: &Request) -> Result<Value, Response> {
         return Ok(Value::Null);
     }
     let malformed = || Fault::new(Code::Malformed, "the body is not JSON").whole(400);
-    serde_json::from_slice(&request.body).map_err(|_| malformed())
+    let body = serde_json::from_slice(&request.body).map_err(|_| malformed())?;
+    Ok(if request.today {
+        without_nulls(body)
+    } else {
+        body
+    })
+}
+
+/// Removes members that are `null`, which are not set (2026); those of a new value of a property are
+/// kept.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let set = members.into_iter().filter(|(_, value)| !value.is_null());
+            let kept = |name: &str| matches!(name, "value" | "config");
+            set.map(|(name, value)| match kept(&name) {
+                true => (name, value),
+                false => (name, without_nulls(value)),
+            })
+            .collect::<Map<_, _>>()
+            .into()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
 }
 
 /// Rejects query parameters that the API description does not list.

@@ -50,6 +50,15 @@ fn instances_are_suspended_saved_cloned_and_restored() {
     run("instance create -n clone --template copy -S");
     let clone = json_of(&cloud, &bench, "instance get clone");
     assert_eq!(clone[0]["memory_mb"], 64, "{clone}");
+    assert_eq!(
+        run("instance checkpoint edit before --tag u --untag t"),
+        "tags: [\"t\"] -> [\"u\"]\n"
+    );
+    run("instance template edit copy --lock true");
+    let _ = cloud
+        .kraft(&bench, &["cloud", "instance", "template", "remove", "copy"])
+        .exits(1);
+    run("instance template edit copy --lock false");
     run("instance template remove copy");
     run("instance checkpoint remove before");
     assert_eq!(
@@ -257,6 +266,62 @@ fn a_token_is_in_the_keyring_if_there_is_one() {
 }
 
 #[test]
+fn a_command_is_run_in_an_instance_with_a_sandbox() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    run(&cloud, &bench, "instance create -n bare -S tester/web");
+    let missing = ["cloud", "instance", "exec", "bare", "true"];
+    let missing = cloud.kraft(&bench, &missing).exits(3);
+    assert!(
+        missing.stderr.contains("`bare` does not have the plugin"),
+        "{}",
+        missing.stderr
+    );
+    let line = "instance create -n web -S --plugin sandbox=tester/web tester/web";
+    run(&cloud, &bench, line);
+    let exec = |options: &[&str], script: &str| {
+        let words = [
+            &["cloud", "instance", "exec"],
+            options,
+            &["web", "sh", "-c", script],
+        ];
+        cloud.command(&bench, &words.concat())
+    };
+    let done = Outcome::of(&mut exec(&["-e", "A=b c"], "echo $A; echo x >&2; exit 7"));
+    let done = done.exits(7);
+    assert_eq!(
+        (done.stdout.as_str(), done.stderr.as_str()),
+        ("b c\n", "x\n")
+    );
+    // Input and output of several requests.
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let (source, target) = (bench.path().join("in"), bench.path().join("out"));
+    std::fs::write(&source, &bytes).unwrap();
+    let mut command = exec(&["-i"], "cat");
+    command.stdin(std::fs::File::open(&source).unwrap());
+    command.stdout(std::fs::File::create(&target).unwrap());
+    assert!(command.status().unwrap().success());
+    assert!(std::fs::read(&target).unwrap() == bytes, "bytes are lost");
+    // A signal ends the command; an interrupt is passed on to it.
+    let _ = Outcome::of(&mut exec(&[], "kill -TERM $$")).exits(143);
+    let begun = bench.path().join("begun");
+    let script = format!(
+        "trap 'echo over > {0}.over' INT; touch {0}; sleep 60",
+        begun.display()
+    );
+    let mut child = exec(&[], &script).spawn().unwrap();
+    eventually("the command", || begun.exists());
+    let id = child.id().to_string();
+    let signal = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
+    assert!(signal.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    eventually("the end of the command", || {
+        begun.with_extension("over").exists()
+    });
+}
+
+#[test]
 fn the_features_of_a_new_instance_reach_the_platform() {
     let (cloud, bench) = (cloud(), Bench::new());
     std::fs::write(bench.path().join("a.conf"), "colour = red\n").unwrap();
@@ -299,7 +364,14 @@ fn volumes_are_copied_enlarged_and_made_templates() {
     run("volume create -n data -s 16 --tag a");
     run("volume clone data -n copy");
     run("volume resize data -s 32");
+    let edited = run("volume edit data --tag b --dry-run");
+    assert_eq!(edited, "add tags [\"b\"]\n");
+    assert_eq!(
+        run("volume edit data --tag b"),
+        "tags: [\"a\"] -> [\"a\",\"b\"]\n"
+    );
     run("volume template create copy");
+    run("volume template edit copy --tag v1");
     run("volume create -n made --template copy");
     let all = json_of(&cloud, &bench, "volume get data made");
     assert_eq!(

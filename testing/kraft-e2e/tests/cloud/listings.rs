@@ -213,6 +213,7 @@ fn instances() {
 fn instances_in_a_list() {
     in_both(|| {
         assert_golden("instance-list", &["instance", "list"]);
+        assert_golden("instance-metrics", &["instance", "metrics", "idle"]);
     });
 }
 
@@ -293,6 +294,7 @@ fn listings_of_today() {
         "instance template create copy",
         "volume create -n data -s 16 --tag fast",
         "volume template create data",
+        "volume create -n spare -s 8",
         "build create -t tester/built:v1 https://example.com/app.git",
     ] {
         run(line, &[]);
@@ -308,8 +310,13 @@ fn listings_of_today() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     for (name, line) in [
         ("template-list", "instance template list"),
+        ("template-get", "instance template get copy"),
         ("checkpoint-list", "instance checkpoint list"),
+        ("checkpoint-get", "instance checkpoint get before"),
         ("history", "instance history restored"),
+        ("changed", "instance stop restored"),
+        ("everywhere", "--metro all volume list"),
+        ("metro-list", "metro list"),
         ("volume-template-list", "volume template list"),
         ("build-list", "build list"),
         ("whoami", "whoami"),

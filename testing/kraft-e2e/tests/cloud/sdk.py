@@ -416,27 +416,78 @@ async def idiomatic():
         await ukc.templates.get(name="worker").delete()
 
 
+POLICY = {"name": "busy", "metric": "cpu", "adjustment_type": "percentage",
+          "steps": [{"lower_bound": 600, "adjustment": 50}]}
+
+
 async def make():
     async with client() as ukc:
         await ukc.volumes.create(name="py-data", size_mb=8)
-        await ukc.services.create(name="py-front", services=[
+        await ukc.volumes.create(name="py-base", size_mb=8, tags=["base"])
+        await ukc.volumes.api.create_template_volume(body=ids("py-base"))
+        group = await ukc.services.create(name="py-front", services=[
             {"port": 443, "destination_port": 80, "handlers": ["tls", "http"]}])
-        await ukc.instances.create(image="tester/web:latest", name="py", tags=["py"],
-                                   autostart=True)
+        await ukc.instances.create(
+            image="tester/web:latest", name="py", tags=["py"], autostart=True,
+            plugins=[{"name": "sandbox", "image": "tester/web:latest"}],
+            schedules=[{"name": "night", "when": "daily", "action": "stop"}])
         await ukc.certificates.create(name="py-tls", common_name="py.example", chain=CHAIN,
                                       pkey=PKEY)
+        await ukc.templates.prepare("py-template", create_args={
+            "image": "tester/web:latest", "memory_mb": 32})
+        item = m.CreateCheckpointInstancesRequestItem
+        await ukc.instances.api.create_checkpoint_instances(body=[
+            item(**{"from": m.NameOrUUID(name="py")}, name="py-check", tags=["c"])])
+        body = m.CreateAutoscaleConfigurationsRequestConfiguration(
+            uuid=group.uuid, min_size=1, max_size=3, policies=[m.AutoscalePolicy(**POLICY)],
+            create_args=m.ConfigurationInstanceCreateArgs(
+                template=m.NameOrUUID(name="py-template")))
+        await Api(AutoscaleApi).create_autoscale_configurations(body=[body])
+        pin = m.PinImageRequestItem(url="tester/web:latest", timeout_s=-1)
+        print((await ukc.images.api.pin_images(body=[pin])).data.images[0].uuid)
 
 
 async def see():
     async with client() as ukc:
         one = await ukc.instances.get(name="rs")
         assert (one.state, one.memory_mb, one.tags) == ("running", 64, ["rs"]), one
+        assert (one.schedules[0].when, one.schedules[0].action) == ("daily", "stop"), one
         assert (await ukc.volumes.get(name="rs-data")).size_mb == 16
-        assert (await ukc.services.get(name="rs-front")).services[0].port == 443
+        front = await ukc.services.get(name="rs-front")
+        assert front.services[0].port == 443
         assert (await ukc.certificates.get(name="rs-tls")).common_name == "rs.example"
-        # What `make` made, and a command changed.
-        assert (await ukc.instances.get(name="py")).state == "stopped"
+        # Templates, checkpoints and scaling of commands are used and changed.
+        assert "rs-template" in [one.name async for one in ukc.templates.list()]
+        job = await ukc.templates.get(name="rs-template").clone(name="rs-job")
+        assert job.memory_mb == 48, job
+        api = ukc.instances.api
+        check = (await api.get_checkpoint_instances(name=["rs-check"])).data.instances[0]
+        assert (check.state, check.tags) == ("checkpoint", ["before"]), check
+        await ukc.instances.create(name="rs-back", checkpoint={"name": "rs-check"})
+        assert (await ukc.instances.get(name="rs-back").history())[0].history[0].name == "rs-check"
+        edit = m.UpdateCheckpointInstancesRequestItem(name="rs-check", prop="tags", op="add",
+                                                      value=["py"])
+        await api.update_checkpoint_instances(body=[edit])
+        scale = Api(AutoscaleApi)
+        how = (await scale.get_autoscale_configurations(name=["rs-front"])).data.service_groups[0]
+        assert (how.template.name, how.max_size) == ("rs-template", 5), how
+        assert (how.policies[0].name, how.policies[0].adjustment_type) == ("cpu", "percentage"), how
+        await scale.delete_autoscale_configuration_policy_by_name(front.uuid, "cpu")
+        base = (await ukc.volumes.api.get_template_volumes(name=["rs-base"])).data.volumes[0]
+        assert base.tags == ["rs"], base
+        await ukc.volumes.create(name="rs-copy", template={"name": "rs-base"})
+        images = (await ukc.images.api.get_images(tag="tester/web:latest")).data.images
+        assert images[0].persistent, images
+        # What `make` made, and commands changed.
+        py = await ukc.instances.get(name="py")
+        assert (py.state, py.tags, py.schedules) == ("stopped", ["py", "seen"], None), py
         assert (await ukc.volumes.get(name="py-data")).size_mb == 9
+        assert (await ukc.services.get(name="py-front")).soft_limit == 2
+        group = (await ukc.services.get(name="py-front")).uuid
+        policies = (await scale.get_autoscale_configuration_policies(group)).data.policies
+        assert [one.policy.name for one in policies] == ["more"], policies
+        check = (await api.get_checkpoint_instances(name=["py-check"])).data.instances
+        assert check[0].error == 8, check
         await ukc.instances.get(name="rs").delete()
 
 

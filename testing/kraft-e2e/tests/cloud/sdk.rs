@@ -132,34 +132,83 @@ fn commands_and_the_official_sdk_see_and_change_what_the_other_made() {
         let words: Vec<&str> = std::iter::once("cloud").chain(line.split(' ')).collect();
         cloud.kraft(&bench, &words).success()
     };
-    script(&python, &cloud, "make");
+    let json = |line: &str| -> Value {
+        serde_json::from_str(&run(&format!("{line} -o json")).stdout).unwrap()
+    };
+    let pin = script(&python, &cloud, "make");
     // Commands see it, and change it.
-    let got = run("instance get py -o json").stdout;
-    let got: Value = serde_json::from_str(&got).unwrap();
-    assert_eq!(
-        (&got[0]["name"], &got[0]["tags"]),
-        (&json!("py"), &json!(["py"]))
-    );
+    let got = json("instance get py");
+    let got = [
+        &got[0]["name"],
+        &got[0]["tags"],
+        &got[0]["schedules"][0]["when"],
+    ];
+    assert_eq!(got, [&json!("py"), &json!(["py"]), &json!("daily")]);
     for (kind, name) in [
         ("volume", "py-data"),
+        ("volume template", "py-base"),
         ("service", "py-front"),
         ("certificate", "py-tls"),
+        ("instance template", "py-template"),
+        ("instance checkpoint", "py-check"),
+        ("instance", "py"),
     ] {
         let listed = run(&format!("{kind} list")).stdout;
         assert!(listed.contains(name), "{listed}");
     }
-    let _ = run("instance stop --force py");
-    let _ = run("volume resize py-data -s 9");
-    let _ = run("certificate remove py-tls");
+    let scaled = json("scale get py-front");
+    let scaled = [&scaled[0]["max_size"], &scaled[0]["template"]["name"]];
+    assert_eq!(scaled, [&json!(3), &json!("py-template")]);
+    let policy = json("scale get py-front -p busy");
+    assert_eq!(policy[0]["steps"][0]["adjustment"], 50, "{policy}");
+    for line in [
+        "instance exec py true",
+        "instance create -n from-template --template py-template",
+        "instance create -n from-checkpoint --checkpoint py-check",
+        "instance history from-checkpoint",
+        "volume create -n from-base --template py-base",
+        "instance edit py --tag seen --unset schedules",
+        "instance stop --force py",
+        "volume resize py-data -s 9",
+        "service edit py-front --soft-limit 2",
+        "scale add py-front -n more -s 800:/2",
+        "scale remove py-front busy",
+        "instance checkpoint remove py-check",
+        "certificate remove py-tls",
+    ] {
+        let _ = run(line);
+    }
+    let _ = run(&format!("image unpin {}", pin.trim()));
     // The SDK sees what commands make.
     let pem = |label: &str| format!("-----BEGIN {label}-----\nMA==\n-----END {label}-----\n");
     std::fs::write(bench.path().join("chain.pem"), pem("CERTIFICATE")).unwrap();
     std::fs::write(bench.path().join("key.pem"), pem("PRIVATE KEY")).unwrap();
-    let _ = run("volume create -n rs-data -s 16");
-    let _ = run("service create -n rs-front 443:8080");
-    let _ = run("certificate create -n rs-tls -c rs.example -C chain.pem -p key.pem");
-    let _ = run("instance create -n rs -M 64 --tag rs -g rs-front -v rs-data:/data -S tester/web");
+    for line in [
+        "volume create -n rs-data -s 16",
+        "volume create -n rs-base -s 16 --tag rs",
+        "volume template create rs-base",
+        "service create -n rs-front 443:8080",
+        "certificate create -n rs-tls -c rs.example -C chain.pem -p key.pem",
+        "instance create -n rs -M 64 --tag rs --schedule stop=daily -g rs-front -v rs-data:/data \
+         -S tester/web",
+        "instance create -n rs-template -M 48 tester/web",
+        "instance template create rs-template",
+        "instance checkpoint create -n rs-check --tag before rs",
+        "scale init rs-front --template rs-template -M 5",
+        "scale add rs-front -n cpu -s 800:/50 -a percent",
+        "image pin tester/web",
+    ] {
+        let _ = run(line);
+    }
     script(&python, &cloud, "see");
+    // Commands see what the SDK changed.
+    assert_eq!(json("scale get rs-front")[0]["policies"], json!([]));
+    let checkpoint = json("instance checkpoint get rs-check");
+    assert_eq!(checkpoint[0]["tags"], json!(["before", "py"]));
+    assert_eq!(json("instance get rs-job")[0]["memory_mb"], 48);
+    let history = json("instance history rs-back");
+    assert_eq!(history[0]["name"], "rs-check");
+    assert_eq!(json("volume get rs-copy")[0]["size_mb"], 16);
     let _ = cloud
         .kraft(&bench, &["cloud", "instance", "get", "rs"])
         .exits(3);

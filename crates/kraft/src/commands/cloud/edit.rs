@@ -77,6 +77,56 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
+/// The properties of every resource that can be tagged.
+#[derive(Debug, clap::Args)]
+pub(super) struct TagArgs {
+    /// Name or UUID
+    name: String,
+
+    /// Add a tag
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+
+    /// Remove a tag
+    #[arg(long, value_name = "TAG")]
+    untag: Vec<String>,
+
+    /// Protect it from its removal, or not
+    #[arg(long, value_name = "BOOL")]
+    lock: Option<bool>,
+
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Changes a resource of a collection as `TagArgs` describe it.
+pub(super) fn tags(
+    app: &App,
+    cloud: &Cloud,
+    collection: &[&str],
+    args: &TagArgs,
+) -> Result<(), Failure> {
+    let changes = tag_changes(&args.tag, &args.untag, args.lock);
+    run(app, cloud, collection, &args.name, &changes, args.dry_run)
+}
+
+fn tag_changes(tag: &[String], untag: &[String], lock: Option<bool>) -> Vec<Change> {
+    let change = |prop: &str, op, value| Change {
+        prop: prop.to_owned(),
+        op,
+        value: Some(value),
+    };
+    let mut all = Vec::new();
+    for (op, tags) in [("add", tag), ("del", untag)] {
+        if !tags.is_empty() {
+            all.push(change("tags", op, json!(tags)));
+        }
+    }
+    all.extend(lock.map(|lock| change("delete_lock", "set", json!(lock))));
+    all
+}
+
 impl Args {
     fn changes(&self) -> Result<Vec<Change>, Failure> {
         let mut all = Vec::new();
@@ -104,17 +154,8 @@ impl Args {
                 .collect();
             change("env", "add", Some(json!(pairs?)));
         }
-        for (prop, op, names) in [
-            ("env", "del", &self.unset_env),
-            ("tags", "add", &self.tag),
-            ("tags", "del", &self.untag),
-        ] {
-            if !names.is_empty() {
-                change(prop, op, Some(json!(names)));
-            }
-        }
-        if let Some(lock) = self.lock {
-            change("delete_lock", "set", Some(json!(lock)));
+        if !self.unset_env.is_empty() {
+            change("env", "del", Some(json!(self.unset_env)));
         }
         for (op, texts) in [
             ("set", &self.set),
@@ -129,10 +170,7 @@ impl Args {
         for name in &self.unset {
             change(known(name)?, "del", None);
         }
-        if all.is_empty() {
-            return Err(Failure::usage("nothing to change")
-                .hint("change a property, such as `--memory 256` or `--set PROPERTY=VALUE`"));
-        }
+        all.extend(tag_changes(&self.tag, &self.untag, self.lock));
         Ok(all)
     }
 }
@@ -179,6 +217,9 @@ pub(super) fn run(
     changes: &[Change],
     dry_run: bool,
 ) -> Result<(), Failure> {
+    if changes.is_empty() {
+        return Err(Failure::usage("nothing to change").hint("`--help` lists what can be changed"));
+    }
     let id = Id::new(name);
     if dry_run {
         cloud.one(&resources::get(collection, &[id]))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use kraft_cloud::request::Id;
 use kraft_cloud::resources;
 use kraft_cloud::resources::images::Image;
 use kraft_core::escape::escape;
@@ -131,9 +132,14 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             app.ui.line(&pin.uuid)
         }
         Command::Unpin { pins } => {
+            let bad = pins.iter().find(|pin| matches!(Id::new(pin), Id::Name(_)));
+            if let Some(bad) = bad {
+                let text = format!("`{bad}` is not the UUID of a pin");
+                return Err(Failure::usage(text).hint("`kraft cloud image pin` prints it"));
+            }
             let mut tally = Tally::default();
             for pin in pins {
-                let gone = cloud.one(&resources::images::unpin(pin));
+                let gone = images::unpin(&cloud, pin);
                 if tally.count(app, gone).is_some() {
                     app.ui.line(pin)?;
                 }

@@ -9,6 +9,7 @@ use kraft_cloud::resources::{self, Named};
 use serde_json::{Map, Value, json};
 
 use super::choose::{self, ids};
+use super::edit;
 use super::output::{self, Form};
 use super::service::idle;
 use crate::app::App;
@@ -101,6 +102,8 @@ enum Common {
         #[arg(short, long, value_name = "FORMAT", default_value = "list")]
         output: Form,
     },
+    /// Change the tags of one, or protect it from its removal, and print what changed
+    Edit(edit::TagArgs),
     /// Remove them
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove(choose::Chosen),
@@ -162,6 +165,7 @@ fn exec(app: &App, cloud: &Cloud, kind: Saved, command: &Common) -> Result<(), F
         Common::Get { names, output } => {
             output::print(app, *output, cloud.send(&kind.get(&ids(names)))?)
         }
+        Common::Edit(args) => edit::tags(app, cloud, &kind.path(), args),
         Common::Remove(chosen) => {
             let ids = if chosen.all {
                 resources::ids(&cloud.all(&kind.get(&[]))?)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::Known;
 use kraft_cloud::resources::autoscale::{
     self, Autoscale, CreateAutoscale, Policy, Step, StepError,
 };
 use kraft_cloud::resources::instances::{self, CreateInstance};
 use kraft_cloud::resources::services::{self, Group};
+use kraft_cloud::resources::{self, Known};
 use serde_json::{Map, json};
 
 use super::choose::{self, OutputArgs};
@@ -17,9 +17,10 @@ use super::output::{self, Form, Shown};
 use super::shape::value_name;
 use crate::app::App;
 use crate::commands::values;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, CloudOptions};
+use kraft_deploy::created::Created;
+use kraft_deploy::{Cloud, CloudOptions, launch};
 
 /// Scale services automatically
 #[derive(Debug, clap::Args)]
@@ -266,7 +267,9 @@ fn init(app: &App, cloud: &Cloud, args: &InitArgs) -> Result<(), Failure> {
 
 /// Makes a template of a copy of an instance, which is not changed itself.
 fn template_of(app: &App, cloud: &Cloud, master: &Id) -> Result<Id, Failure> {
-    let master = cloud.one(&instances::get(std::slice::from_ref(master)))?;
+    // The template is requested by the query and the body.
+    let master = resources::look_up(&["instances"], std::slice::from_ref(master));
+    let master = cloud.one(&master)?;
     let copy = CreateInstance {
         name: Some(format!("{}-template", master.title())),
         more: [("branch_from".to_owned(), json!(master.id()))]
@@ -274,7 +277,13 @@ fn template_of(app: &App, cloud: &Cloud, master: &Id) -> Result<Id, Failure> {
             .collect(),
         ..CreateInstance::default()
     };
-    let copy = cloud.one(&instances::create(&copy))?;
+    let made = launch::create(app, cloud, &mut Created::default(), &copy)?;
+    let copy = made.first().ok_or_else(|| {
+        Failure::new(
+            Kind::Failed,
+            "the platform did not create a copy of the instance",
+        )
+    })?;
     let request = instances::make_template(&[copy.id()], TEMPLATE_TIME, &Map::new());
     cloud.one(&request)?;
     app.ui.info(&format!(

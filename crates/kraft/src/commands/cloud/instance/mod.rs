@@ -1,6 +1,7 @@
 //! `kraft cloud instance`.
 
 mod create;
+mod exec;
 mod logs;
 mod metrics;
 pub(crate) mod view;
@@ -70,6 +71,7 @@ enum Command {
         wait: Option<Duration>,
     },
     Edit(Box<edit::Args>),
+    Exec(exec::Args),
     Template(saved::TemplateArgs),
     Checkpoint(saved::CheckpointArgs),
     History(saved::HistoryArgs),
@@ -148,6 +150,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             })
         }
         Command::Edit(args) => edit::exec(app, &cloud, args),
+        Command::Exec(args) => exec::exec(app, &mut cloud, args),
         Command::Template(args) => saved::template(app, &cloud, args),
         Command::Checkpoint(args) => saved::checkpoint(app, &cloud, args),
         Command::History(args) => saved::history(app, &cloud, args),

@@ -4,11 +4,13 @@ mod import;
 
 use clap::Subcommand;
 use kraft_cloud::request::{Id, Request};
+use kraft_cloud::resources::instances;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
 use kraft_cloud::resources::{self, Change, Known, Named};
 use serde_json::{Map, Value, json};
 
 use super::choose::{self, Chosen};
+use super::edit::{TagArgs, tags};
 use super::output::{self, Form, Shown, ago};
 use super::resource::{Queries, Resource};
 use super::saved::list;
@@ -60,6 +62,8 @@ enum Command {
         #[arg(short, long)]
         size: String,
     },
+    /// Change the tags of a volume, or protect it from its removal, and print what changed
+    Edit(TagArgs),
     Template(TemplateArgs),
     /// Attach a volume to a stopped instance
     #[command(visible_alias = "at")]
@@ -154,6 +158,8 @@ enum TemplateCommand {
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
+    /// Change the tags of a template, or protect it from its removal, and print what changed
+    Edit(TagArgs),
     /// Remove templates
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
@@ -181,10 +187,18 @@ fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure
             let rows = cloud.all(&volumes::templates(&[]))?;
             output::columns(app, *output, &rows, TEMPLATE)
         }
+        TemplateCommand::Edit(args) => tags(app, cloud, &volumes::TEMPLATES, args),
         TemplateCommand::Remove { templates } => {
             let request = volumes::remove_templates(&choose::ids(templates));
             output::names(app, cloud.send(&request)?)
         }
+    }
+}
+
+fn is_named(one: &Named, id: &Id) -> bool {
+    match id {
+        Id::Uuid(uuid) => uuid.eq_ignore_ascii_case(&one.uuid),
+        Id::Name(name) => *name == one.name,
     }
 }
 
@@ -195,15 +209,11 @@ fn is_attached(
     uuid: &str,
     instance: Option<&Id>,
     wanted: bool,
-) -> Result<(), Failure> {
+) -> Result<Volume, Failure> {
     let volume = cloud.one(&volumes::get(&[Id::Uuid(uuid.to_owned())]))?;
-    let is = |one: &Named| match instance {
-        Some(Id::Uuid(uuid)) => uuid.eq_ignore_ascii_case(&one.uuid),
-        Some(Id::Name(name)) => *name == one.name,
-        None => true,
-    };
+    let is = |one: &Named| instance.is_none_or(|id| is_named(one, id));
     if volume.attached_to.iter().any(is) == wanted {
-        return Ok(());
+        return Ok(volume);
     }
     let done = if wanted { "attach" } else { "detach" };
     let text = format!(
@@ -256,6 +266,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             edit::apply(&cloud, &["volumes"], &Id::new(volume), &[change])?;
             app.ui.line(volume)
         }
+        Command::Edit(args) => tags(app, &cloud, &["volumes"], args),
         Command::Template(args) => template(app, &cloud, args),
         Command::Attach {
             volume,
@@ -271,9 +282,26 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         }
         Command::Detach { volume, from } => {
             let from = from.as_deref().map(Id::new);
-            let request = volumes::detach(&Id::new(volume), from.as_ref());
+            let before = cloud.one(&volumes::get(&[Id::new(volume)]))?;
+            if from.is_some() && before.attached_to.len() > 1 {
+                // A platform that ignores the body would detach it from all.
+                cloud.send(&instances::look_up_none())?;
+            }
+            let request = volumes::detach(&before.id(), from.as_ref());
             let uuid = cloud.one(&request)?.uuid;
-            is_attached(&cloud, &uuid, from.as_ref(), false)?;
+            let after = is_attached(&cloud, &uuid, from.as_ref(), false)?;
+            let is_lost = |one: &&Named| {
+                let kept = from.as_ref().is_some_and(|from| !is_named(one, from));
+                kept && !after.attached_to.iter().any(|left| left.uuid == one.uuid)
+            };
+            if let Some(lost) = before.attached_to.iter().find(is_lost) {
+                let text = format!(
+                    "the platform detached the volume `{}` from `{}` as well",
+                    after.title(),
+                    lost.title()
+                );
+                return Err(Failure::new(Kind::Failed, text));
+            }
             app.ui.line(&uuid)
         }
         Command::Import(args) => import::exec(app, &mut cloud, args),
