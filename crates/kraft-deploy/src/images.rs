@@ -98,11 +98,14 @@ pub fn own(cloud: &Cloud) -> Result<Vec<String>, crate::RequestError> {
 ///
 /// If the platform cannot be reached or refuses, does not have it, or ignores what a request selects.
 pub fn unpin(cloud: &Cloud, uuid: &str) -> Result<(), crate::RequestError> {
-    match cloud.send(&images::look_up_none()) {
-        // No image, or the refusal of one.
-        Ok(_) => {}
-        Err(crate::RequestError::Platform(kraft_cloud::Error::Status { status: 404, .. })) => {}
-        Err(error) => return Err(error),
+    // No image, or the refusal of one.
+    if let Err(error) = cloud.send(&images::look_up_none())
+        && !matches!(
+            error,
+            crate::RequestError::Platform(kraft_cloud::Error::Status { status: 404, .. })
+        )
+    {
+        return Err(error);
     }
     cloud.one(&images::unpin(uuid))?;
     Ok(())

@@ -9,7 +9,7 @@ use crate::answer::{Code, Fault};
 pub(crate) enum Kind {
     /// A string of at most this many bytes.
     Text(usize),
-    /// A name: a string of 1 to 255 bytes without control characters.
+    /// A name: a string of 1 to 255 bytes without control characters, spaces and slashes.
     Name,
     /// A UUID.
     Uuid,
@@ -98,7 +98,8 @@ fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
     let good = match kind {
         Kind::Text(most) => value.as_str().is_some_and(|text| text.len() <= *most),
         Kind::Name => value.as_str().is_some_and(|text| {
-            (1..=255).contains(&text.len()) && !text.contains(char::is_control)
+            let bad = |c: char| c.is_control() || c.is_whitespace() || c == '/';
+            (1..=255).contains(&text.len()) && !text.contains(bad)
         }),
         Kind::Uuid => value.is_string(),
         Kind::Number(low, high) => value.as_i64().is_some_and(|n| *low <= n && n <= *high),

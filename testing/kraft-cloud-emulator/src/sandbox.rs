@@ -40,10 +40,13 @@ struct Running {
     /// What was requested: `{cmd, cwd, env}`.
     asked: Value,
     process: Mutex<Process>,
-    /// stdout and stderr, and whether each is complete; `None` once they were removed.
-    output: [Arc<Mutex<(Vec<u8>, bool)>>; 2],
+    /// stdout and stderr.
+    output: [Output; 2],
     forgotten: Mutex<bool>,
 }
+
+/// The bytes of a stream so far, and whether that is all.
+type Output = Arc<Mutex<(Vec<u8>, bool)>>;
 
 #[derive(Debug)]
 struct Process {
@@ -172,7 +175,7 @@ impl Running {
 }
 
 /// Reads a stream to its end in the background.
-fn collected(stream: Option<impl Read + Send + 'static>) -> Arc<Mutex<(Vec<u8>, bool)>> {
+fn collected(stream: Option<impl Read + Send + 'static>) -> Output {
     let output = Arc::new(Mutex::new((Vec::new(), stream.is_none())));
     let target = Arc::clone(&output);
     if let Some(mut stream) = stream {

@@ -210,7 +210,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("cloud volume", 0, "Manage volumes"),
     ("cloud volume create --size 64", OFFLINE, "cannot create a volume"),
     ("cloud volume attach data --to web --at /data", OFFLINE, "cannot attach the volume to `web`"),
-    ("cloud volume detach data", OFFLINE, "cannot detach the volume"),
+    ("cloud volume detach data", OFFLINE, "cannot get volumes"),
     ("cloud volume import --volume data --source root", OFFLINE, "cannot get volumes"),
     ("cloud volume list", OFFLINE, "cannot get volumes"),
     ("cloud volume get data", OFFLINE, "cannot get volumes"),

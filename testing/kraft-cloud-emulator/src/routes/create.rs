@@ -579,7 +579,15 @@ fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
         }
         Ok(Mount(Ok(volume.uuid.clone()), at, readonly))
     });
-    mounts.collect()
+    let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
+    for (position, Mount(_, at, _)) in mounts.iter().enumerate() {
+        let mut earlier = mounts.iter().take(position);
+        if earlier.any(|Mount(_, path, _)| path == at) {
+            let message = format!("two volumes are mounted at '{at}'");
+            return Err(Fault::new(Code::Invalid, message));
+        }
+    }
+    Ok(mounts)
 }
 
 /// Creates the volumes that do not exist yet, and returns for each: UUID, path, whether it is

@@ -112,9 +112,10 @@ fn warnings(request: &Request) -> Vec<String> {
         let has = |item: &Value| {
             let plugins = item.get("plugins").and_then(Value::as_array);
             let mut plugins = plugins.into_iter().flatten();
+            let is_set = |one: &Value| one.get(old).is_some_and(|value| !value.is_null());
             match *old {
-                "rom" => plugins.any(|one| one.get("rom").is_some()),
-                old => item.get(old).is_some(),
+                "rom" => plugins.any(is_set),
+                _ => is_set(item),
             }
         };
         let listed = body.as_array().is_some_and(|items| items.iter().any(has));

@@ -312,6 +312,11 @@ fn attach(world: &mut World, item: &Value) -> Result<Value, Fault> {
             "the volume is attached to it already",
         ));
     }
+    let mut mounts = world.volumes.iter().flat_map(|one| &one.attached);
+    if mounts.any(|(one, path, _)| *one == instance && path == at) {
+        let message = format!("another volume is mounted at '{at}'");
+        return Err(Fault::new(Code::Invalid, message));
+    }
     if !is_stopped(world, &instance) {
         return Err(Fault::new(Code::WrongState, "the instance is not stopped"));
     }

@@ -3,8 +3,10 @@
 use anstyle::AnsiColor;
 use jiff::Timestamp;
 use kraft_cloud::resources::instances::{Instance, InstanceVolume};
+use serde_json::Value;
 
 use super::super::output::{Shown, when};
+use super::super::saved::list;
 use crate::ui::{Cell, Column};
 
 type Field = Column<Instance>;
@@ -95,6 +97,11 @@ const STATEFUL: Field = Column::new("SCALE TO ZERO STATEFUL", |one| {
         .map(|scale| scale.stateful.to_string());
     Cell::new(stateful.unwrap_or_default())
 });
+const TAGS: Field = Column::new("TAGS", |one| Cell::new(list(one.more.get("tags"))));
+const SCHEDULES: Field = Column::new("SCHEDULES", |one| {
+    Cell::new(parts(one, "schedules", &["action", "when"]))
+});
+const PLUGINS: Field = Column::new("PLUGINS", |one| Cell::new(parts(one, "plugins", &["name"])));
 const BOOT_TIME: Field = Column::new("BOOT TIME", |one| Cell::new(boot_time(one.boot_time_us)));
 const UP_TIME: Field = Column::new("UP TIME", |one| Cell::new(span(one.uptime_ms / 1000)));
 
@@ -130,9 +137,23 @@ impl Shown for Instance {
         SCALE,
         COOLDOWN,
         STATEFUL,
+        TAGS,
+        SCHEDULES,
+        PLUGINS,
         BOOT_TIME,
         UP_TIME,
     ];
+}
+
+/// Returns some texts of each member of a list that only today's platform returns.
+fn parts(one: &Instance, field: &str, keys: &[&str]) -> String {
+    let members = one.more.get(field).and_then(Value::as_array);
+    let text = |member: &Value| {
+        let texts = keys.iter().filter_map(|key| member.get(key)?.as_str());
+        texts.collect::<Vec<_>>().join(" ")
+    };
+    let all: Vec<String> = members.into_iter().flatten().map(text).collect();
+    all.join(", ")
 }
 
 fn fqdns(one: &Instance) -> String {

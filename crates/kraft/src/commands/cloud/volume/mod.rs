@@ -110,12 +110,13 @@ const MOUNTED: Field = Column::new("MOUNTED BY", |one| {
     Cell::new(all.join(", "))
 });
 const STATE: Field = Column::new("STATE", |one| Cell::new(&one.state));
+const TAGS: Field = Column::new("TAGS", |one| Cell::new(list(one.more.get("tags"))));
 const PERSISTENT: Field = Column::new("PERSISTENT", |one| Cell::new(one.persistent.to_string()));
 
 impl Shown for Volume {
     const TABLE: &'static [Field] = &[NAME, AGE, SIZE, ATTACHED, MOUNTED, STATE, PERSISTENT];
     const LIST: &'static [Field] = &[
-        UUID, NAME, CREATED, SIZE, ATTACHED, MOUNTED, STATE, PERSISTENT,
+        UUID, NAME, CREATED, SIZE, ATTACHED, MOUNTED, STATE, PERSISTENT, TAGS,
     ];
 }
 
@@ -169,12 +170,7 @@ enum TemplateCommand {
     },
 }
 
-const TEMPLATE: &[Field] = &[
-    NAME,
-    SIZE,
-    Column::new("TAGS", |one| Cell::new(list(one.more.get("tags")))),
-    AGE,
-];
+const TEMPLATE: &[Field] = &[NAME, SIZE, TAGS, AGE];
 
 fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure> {
     match &args.command {
