@@ -2,7 +2,7 @@
 //! an instance.
 //!
 //! A test sets the address of a plugin with `POST /_emulator/backends`. Of the others, `sandbox` is
-//! emulated (see [`sandbox`](crate::sandbox)), and any other one answers with what it received:
+//! emulated (see [`sandbox`]), and any other one answers with what it received:
 //! `{plugin, method, path, query, body, config}`.
 
 use std::sync::Arc;
