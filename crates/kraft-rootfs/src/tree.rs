@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use crate::path::{self, Circle, parents};
 use crate::{EntryError, shown};
 
@@ -52,13 +54,16 @@ pub(crate) struct Content {
     pub(crate) at: Place,
 }
 
+/// A path without an allocation of its own if it is short: mostly it is the name of a file.
+pub(crate) type ShortPath = SmallVec<[u8; 16]>;
+
 /// Location of the content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// A file with this path below a directory.
     Below {
         directory: Rc<Directory>,
-        path: Box<[u8]>,
+        path: ShortPath,
     },
     /// A range of a file that contains many.
     Within { file: Rc<File>, offset: u64 },

@@ -162,7 +162,7 @@ impl Walk<'_> {
                 identity: identity(metadata),
                 at: Place::Below {
                     directory: Rc::clone(directory),
-                    path: entry.file_name().into_vec().into(),
+                    path: entry.file_name().as_bytes().into(),
                 },
             })
         } else if kind.is_char_device() {
