@@ -48,10 +48,6 @@ const COMMANDS: &[(&str, &str)] = &[
         "a machine starts from its image again each time, so there is nothing to compare",
     ),
     (
-        "export",
-        "`kraft pkg save` writes an image to a file, `kraft cp` copies files of a volume",
-    ),
-    (
         "history",
         "`kraft pkg inspect IMAGE` shows how an image is made up, `kraft pkg tree IMAGE` its files",
     ),
