@@ -145,9 +145,8 @@ impl Networks {
         limit: Duration,
     ) -> Result<TcpStream, Error> {
         let machine = machine.to_owned();
-        let stream = TcpStream::from(self.open(network, &Ask::Connect { machine, port }, limit)?);
-        stream.set_nonblocking(false).map_err(broken(network))?;
-        Ok(stream)
+        let file = self.open(network, &Ask::Connect { machine, port }, limit)?;
+        Ok(TcpStream::from(file))
     }
 
     /// Opens a socket for packets of UDP to and from a port of a machine that runs, in the namespace of the
@@ -171,12 +170,11 @@ impl Networks {
         limit: Duration,
     ) -> Result<UdpSocket, Error> {
         let machine = machine.to_owned();
-        let socket = UdpSocket::from(self.open(network, &Ask::OpenUdp { machine, port }, limit)?);
-        socket.set_nonblocking(false).map_err(broken(network))?;
-        Ok(socket)
+        let file = self.open(network, &Ask::OpenUdp { machine, port }, limit)?;
+        Ok(UdpSocket::from(file))
     }
 
-    /// Asks the holder of a network for an open file.
+    /// Asks the holder of a network for a socket, which waits in reads and writes.
     fn open(&self, network: &str, ask: &Ask, limit: Duration) -> Result<OwnedFd, Error> {
         let dir = self.dir(network)?;
         let failed = broken(network);
@@ -192,7 +190,10 @@ impl Networks {
         };
         match (answer, files.into_iter().next()) {
             (Answer::Failed { why, .. }, _) => Err(Error::Connect { why }),
-            (Answer::Done, Some(file)) => Ok(file),
+            (Answer::Done, Some(file)) => {
+                rustix::io::ioctl_fionbio(&file, false).map_err(|e| failed(e.into()))?;
+                Ok(file)
+            }
             _ => Err(failed(ErrorKind::InvalidData.into())),
         }
     }
