@@ -41,9 +41,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::compact::Compactor;
 use crate::console::{self, ConsoleInput};
-use crate::driver::{Action, Card, ControlError, Driver, Drivers, Launch, Vmm};
+use crate::driver::{Action, Card, ControlError, Driver, Drivers, Extras, Launch, Vmm};
 use crate::id::Id;
-use crate::launcher::{Extras, Launcher};
+use crate::launcher::Launcher;
 use crate::layout::{EVENTS, MachineDir};
 use crate::machines::{StartError, exit_status};
 use crate::monitor;
@@ -113,8 +113,7 @@ impl DirectMachine<'_> {
                 ports: &[],
                 cards: &cards,
                 program: &program,
-                sandbox: extras.sandbox,
-                small_board: extras.small_board,
+                extras,
                 saved: None,
                 profile: false,
             };

@@ -12,18 +12,9 @@ use kraft_sys::process::{self, Identity, Process};
 use kraft_sys::tool;
 
 use crate::console;
-use crate::driver::{BootError, Driver, Launch, ProgramError, Vmm};
+use crate::driver::{BootError, Driver, Extras, Launch, ProgramError, Vmm};
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
-
-/// What a VMM is asked for although not every version of it has it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extras {
-    /// See [`Launch::sandbox`].
-    pub(crate) sandbox: bool,
-    /// See [`Launch::small_board`].
-    pub(crate) small_board: bool,
-}
 
 impl Extras {
     /// Gives up the one that a VMM refused when it exited with this error; `false` if it was neither.

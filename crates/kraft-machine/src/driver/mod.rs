@@ -185,7 +185,7 @@ pub trait Driver: Debug + Sync {
     }
 
     /// Returns whether the log of a VMM that failed to start says that it has no
-    /// [small board](Launch::small_board). It is then started once more with the usual one.
+    /// [small board](Extras::small_board). It is then started once more with the usual one.
     fn refused_small_board(&self, log: &str) -> bool {
         let _ = log;
         false
@@ -256,6 +256,16 @@ pub struct Card<'a> {
     pub device: &'a str,
 }
 
+/// What a VMM is asked for although not every version of it has it. One that refuses it is started
+/// once more without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Whether the VMM confines itself.
+    pub sandbox: bool,
+    /// Whether the machine may have a smaller board than the usual one.
+    pub small_board: bool,
+}
+
 /// Everything a command line is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Launch<'a> {
@@ -274,10 +284,8 @@ pub struct Launch<'a> {
     pub cards: &'a [Card<'a>],
     /// The VMM's program, and arguments that come first.
     pub program: &'a [String],
-    /// Whether the VMM confines itself.
-    pub sandbox: bool,
-    /// Whether the machine may have a smaller board than the usual one, which not every VMM has.
-    pub small_board: bool,
+    /// What not every version of the VMM has.
+    pub extras: Extras,
     /// What the guest is restored from; `None` to boot it.
     pub saved: Option<&'a Saved>,
     /// Whether the VMM records what [`Driver::boot_times`] returns.

@@ -13,7 +13,7 @@ use kraft_sys::clock;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use crate::driver::{Drivers, Launch, NoDriver};
+use crate::driver::{Drivers, Extras, Launch, NoDriver};
 use crate::health;
 use crate::id::Id;
 use crate::layout::{EVENTS, Layout, MachineDir};
@@ -365,8 +365,10 @@ impl Machines {
             ports: &spec.ports,
             cards: &[],
             program: &program,
-            sandbox: driver.can_be_sandboxed(&program),
-            small_board: true,
+            extras: Extras {
+                sandbox: driver.can_be_sandboxed(&program),
+                small_board: true,
+            },
             saved: None,
             profile: false,
         }))
@@ -391,50 +393,31 @@ impl Machines {
         if status.is_consistent() {
             return Ok(Some(machine(&record, &status, &dir)));
         }
-        Ok(self.try_reconcile(&record, &status, &dir))
+        Ok(self.try_reconcile(record, status, &dir))
     }
 
-    /// Reconciles a record, unless another process holds the machine's lock.
-    fn try_reconcile(&self, record: &Record, status: &Status, dir: &MachineDir) -> Option<Machine> {
-        // It needs a monitor. Of several, the first that gets the lock stays. If none can be
-        // started, the next access tries again.
-        let task = match status {
-            Status::Orphaned { .. } => Some("adopt"),
-            Status::RestartLost => Some("restart"),
-            Status::SleepLost => Some("sleep"),
-            _ => None,
-        };
-        if let Some(task) = task {
-            if let Err(error) = self.spawn_keeper(task, record.id) {
-                tracing::debug!(machine = %record.id, %error, "cannot start a monitor");
-            }
-        } else if let Ok(Some(lock)) = Lock::try_exclusive(dir.path())
-            && let Ok(record) = Record::load(dir)
+    /// Updates the record of a machine, unless another process holds its lock, and starts a monitor if the
+    /// machine needs one; `None` if it was removed.
+    fn try_reconcile(
+        &self,
+        mut record: Record,
+        mut status: Status,
+        dir: &MachineDir,
+    ) -> Option<Machine> {
+        if status.needs_keeper().is_none()
+            && let Ok(Some(_lock)) = Lock::try_exclusive(dir.path())
+            && let Ok(present) = Record::load(dir)
         {
-            let status = self.observe(&record, dir);
-            if status.is_consistent() {
-                return Some(machine(&record, &status, dir));
-            }
-            let (record, removed) = self.reconcile(record, &status, dir);
-            drop(lock);
-            if removed {
-                return None;
-            }
-            // An end that was recorded just now may be followed by a restart, and a start that was lost is
-            // undone.
-            let status = if record.restarts.pending.is_some() || record.is_suspended() {
-                self.observe(&record, dir)
-            } else {
-                status
-            };
-            return match status {
-                Status::RestartLost | Status::SleepLost => {
-                    self.try_reconcile(&record, &status, dir)
-                }
-                _ => Some(machine(&record, &status, dir)),
-            };
+            (record, status) = self.settle(present, dir)?;
         }
-        Some(machine(record, status, dir))
+        // Of several, the first that gets the lock stays. If none can be started, the next access tries
+        // again.
+        if let Some(task) = status.needs_keeper()
+            && let Err(error) = self.spawn_keeper(task, record.id)
+        {
+            tracing::debug!(machine = %record.id, %error, "cannot start a monitor");
+        }
+        Some(machine(&record, &status, dir))
     }
 
     /// Observes a machine and updates its record until both agree: the VMM may exit between two looks, and

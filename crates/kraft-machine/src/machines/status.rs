@@ -87,6 +87,23 @@ impl Status {
         }
     }
 
+    /// Returns the task of the monitor that the machine needs; `None` if it has one, or needs none.
+    pub(crate) fn needs_keeper(&self) -> Option<&'static str> {
+        match self {
+            Self::Orphaned { .. } => Some("adopt"),
+            Self::RestartLost => Some("restart"),
+            Self::SleepLost => Some("sleep"),
+            Self::Idle
+            | Self::Starting
+            | Self::StartLost
+            | Self::Unrecorded { .. }
+            | Self::Running { .. }
+            | Self::Restarting
+            | Self::Asleep
+            | Self::Ended { .. } => None,
+        }
+    }
+
     /// Returns whether a VMM is alive.
     pub(crate) fn is_alive(&self) -> bool {
         match self {

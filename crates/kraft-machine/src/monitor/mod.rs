@@ -388,16 +388,8 @@ fn adopt(
     let lock = Lock::exclusive(dir.path())?;
     let mut record = Record::load(dir)?;
     machines.recover(&mut record, dir);
-    let status = machines.observe(&record, dir);
-    if status.is_consistent() {
-        // Another process was first.
-        return Ok(None);
-    }
-    let (mut record, removed) = machines.reconcile(record, &status, dir);
-    if removed {
-        return Ok(None);
-    }
-    let Status::Orphaned { .. } = machines.observe(&record, dir) else {
+    let Some((mut record, Status::Orphaned { .. })) = machines.settle(record, dir) else {
+        // It has ended, or another process was first.
         return Ok(None);
     };
     let Some(driver) = machines.driver(&record) else {

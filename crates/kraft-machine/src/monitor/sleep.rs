@@ -62,13 +62,19 @@ pub(super) fn when_idle<T>(
         return run();
     };
     publisher.awake(route.clone());
-    let (stop, stopped) = mpsc::channel::<()>();
+    let (stop, stopped) = mpsc::channel();
+    let run_of_machine = AwakeRun {
+        machines,
+        dir,
+        publisher,
+        route,
+        limit,
+        stopped,
+    };
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let ready =
-                is_ready || wait_until_ready(machines, dir, publisher, &route, limit, &stopped);
-            if ready {
-                save_when_idle(machines, dir, publisher, &route, limit, &stopped);
+            if is_ready || run_of_machine.wait_until_ready() {
+                run_of_machine.save_when_idle();
             }
         });
         let ended = run();
@@ -78,87 +84,86 @@ pub(super) fn when_idle<T>(
     })
 }
 
-/// Waits until the program of a machine listens on all TCP ports; `false` if the machine ends before.
-fn wait_until_ready(
-    machines: &Machines,
-    dir: &MachineDir,
-    publisher: &Publisher,
-    route: &Route,
+/// The time in which a machine that sleeps when it is idle is awake.
+struct AwakeRun<'a> {
+    machines: &'a Machines,
+    dir: &'a MachineDir,
+    publisher: &'a Publisher,
+    route: Route,
+    /// How long the machine is idle before it sleeps.
     limit: Duration,
-    stopped: &mpsc::Receiver<()>,
-) -> bool {
-    loop {
-        if stopped.recv_timeout(limit.min(READY_INTERVAL)) != Err(RecvTimeoutError::Timeout) {
+    /// Its other end is dropped when the VMM has exited.
+    stopped: mpsc::Receiver<()>,
+}
+
+impl AwakeRun<'_> {
+    /// Waits for a time; `false` if the VMM exits before.
+    fn lasts(&self, time: Duration) -> bool {
+        self.stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Waits until the program of the machine listens on all TCP ports; `false` if the VMM exits before.
+    fn wait_until_ready(&self) -> bool {
+        while self.lasts(self.limit.min(READY_INTERVAL)) {
+            let ports = self.publisher.ports.iter();
+            let mut tcp = ports.filter(|port| port.protocol == Protocol::Tcp);
+            if tcp.all(|port| self.is_open(port.machine_port)) {
+                // The guest has to see the end of these connections: their other ends are not saved.
+                return self.lasts(SETTLE);
+            }
+        }
+        false
+    }
+
+    /// Returns whether a program listens on a port of the machine.
+    fn is_open(&self, port: u16) -> bool {
+        let Ok(mut stream) = self.route.connect(port) else {
             return false;
-        }
-        let mut tcp = publisher
-            .ports
-            .iter()
-            .filter(|port| port.protocol == Protocol::Tcp);
-        if tcp.all(|port| is_open(machines, dir, route, port.machine_port)) {
-            // The guest has to see the end of these connections: their other ends are not saved.
-            return stopped.recv_timeout(SETTLE) == Err(RecvTimeoutError::Timeout);
-        }
-    }
-}
-
-/// Returns whether a program listens on a port of a machine.
-fn is_open(machines: &Machines, dir: &MachineDir, route: &Route, port: u16) -> bool {
-    let Ok(mut stream) = route.connect(port) else {
-        return false;
-    };
-    let Route::Vmm(_) = route else {
-        // The machine itself has accepted it.
-        return true;
-    };
-    let record = Record::load(dir).ok();
-    let driver = record.as_ref().and_then(|record| machines.driver(record));
-    let process = record.as_ref().and_then(|it| it.run.as_ref()?.vmm.as_ref());
-    let (Some(driver), Some(process)) = (driver, process) else {
-        return false;
-    };
-    let deadline = Instant::now() + ACCEPT_TIMEOUT;
-    while Instant::now() < deadline {
-        match driver.has_accepted(&Vmm { dir, process }, port, ACCEPT_TIMEOUT) {
-            Some(true) => return true,
-            Some(false) => std::thread::sleep(ACCEPT_INTERVAL),
-            None => return check_open(&mut stream, ACCEPT_TIMEOUT).is_ok(),
-        }
-    }
-    false
-}
-
-/// Saves the machine once it was idle for a time.
-fn save_when_idle(
-    machines: &Machines,
-    dir: &MachineDir,
-    publisher: &Publisher,
-    route: &Route,
-    limit: Duration,
-    stopped: &mpsc::Receiver<()>,
-) {
-    let mut pause = limit;
-    loop {
-        if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-            return;
-        }
-        if let Err(left) = publisher.hold_if_idle(limit) {
-            pause = left;
-            continue;
-        }
-        let saved = match Record::load(dir) {
-            Ok(record) => machines.save(record.id, &Purpose::Sleep),
-            // It was removed.
-            Err(_) => return,
         };
-        let Err(error) = saved else {
-            return;
+        let Route::Vmm(_) = self.route else {
+            // The machine itself has accepted it.
+            return true;
         };
-        // It continues: one that the user has paused, for example.
-        publisher.awake(route.clone());
-        pause = limit.max(POLL_INTERVAL);
-        if let Ok(mut log) = fs::append(&dir.vmm_log()) {
-            let _ = writeln!(log, "kraft: the machine does not sleep: {}", chain(&error));
+        let dir = self.dir;
+        let record = Record::load(dir).ok();
+        let driver = record.as_ref().and_then(|it| self.machines.driver(it));
+        let process = record.as_ref().and_then(|it| it.run.as_ref()?.vmm.as_ref());
+        let (Some(driver), Some(process)) = (driver, process) else {
+            return false;
+        };
+        let deadline = Instant::now() + ACCEPT_TIMEOUT;
+        while Instant::now() < deadline {
+            match driver.has_accepted(&Vmm { dir, process }, port, ACCEPT_TIMEOUT) {
+                Some(true) => return true,
+                Some(false) => std::thread::sleep(ACCEPT_INTERVAL),
+                None => return check_open(&mut stream, ACCEPT_TIMEOUT).is_ok(),
+            }
+        }
+        false
+    }
+
+    /// Saves the machine once it was idle for its limit.
+    fn save_when_idle(&self) {
+        let mut pause = self.limit;
+        while self.lasts(pause) {
+            if let Err(left) = self.publisher.hold_if_idle(self.limit) {
+                pause = left;
+                continue;
+            }
+            let saved = match Record::load(self.dir) {
+                Ok(record) => self.machines.save(record.id, &Purpose::Sleep),
+                // It was removed.
+                Err(_) => return,
+            };
+            let Err(error) = saved else {
+                return;
+            };
+            // It continues: one that the user has paused, for example.
+            self.publisher.awake(self.route.clone());
+            pause = self.limit.max(POLL_INTERVAL);
+            if let Ok(mut log) = fs::append(&self.dir.vmm_log()) {
+                let _ = writeln!(log, "kraft: the machine does not sleep: {}", chain(&error));
+            }
         }
     }
 }

@@ -22,10 +22,10 @@ use super::publish::{self, Publisher};
 use super::restore::{self, Source};
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
-use crate::driver::{Card, Driver, Launch, Vmm};
+use crate::driver::{Card, Driver, Extras, Launch, Vmm};
 use crate::health;
 use crate::id::Id;
-use crate::launcher::{Extras, Launcher};
+use crate::launcher::Launcher;
 use crate::layout::MachineDir;
 use crate::machines::{Machines, StartError, now};
 use crate::port::{self, PortError};
@@ -222,8 +222,7 @@ impl<'a> Start<'a> {
                 ports: ports.of_vmm(),
                 cards: &cards,
                 program: &program,
-                sandbox: extras.sandbox,
-                small_board: extras.small_board,
+                extras,
                 saved: source.as_ref().map(|source| &source.saved),
                 profile: self.profile,
             };
@@ -619,8 +618,7 @@ mod tests {
                         ports: &[],
                         cards: &[],
                         program: &program,
-                        sandbox: false,
-                        small_board: false,
+                        extras: Extras::default(),
                         saved: None,
                         profile: false,
                     },

@@ -174,7 +174,7 @@ mod tests {
     use kraft_core::platform::Platform;
 
     use super::*;
-    use crate::driver::Card;
+    use crate::driver::{Card, Extras};
     use crate::id::Id;
 
     fn spec() -> MachineSpec {
@@ -208,8 +208,7 @@ mod tests {
                 device: "if0",
             }],
             program: &program,
-            sandbox: false,
-            small_board: false,
+            extras: Extras::default(),
             saved: None,
             profile: false,
         };

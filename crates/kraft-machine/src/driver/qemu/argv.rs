@@ -45,7 +45,7 @@ pub(super) fn argv(
         profile::options(|option, value| line.option(option, value));
     }
     line.option("-display", "none");
-    if launch.sandbox {
+    if launch.extras.sandbox {
         line.option("-sandbox", SANDBOX);
     }
     let small = match launch.saved {
@@ -156,7 +156,7 @@ impl Bus {
 fn has_small_board(launch: &Launch<'_>, fast_firmware: bool) -> bool {
     let spec = launch.spec;
     let devices = spec.networks.len().max(1) + spec.volumes.len();
-    launch.small_board
+    launch.extras.small_board
         && fast_firmware
         && spec.guest == Guest::Runtime
         && spec.boot == BootProtocol::Pvh
@@ -387,7 +387,7 @@ mod tests {
     use kraft_core::port::Protocol;
 
     use super::*;
-    use crate::driver::Conditions;
+    use crate::driver::{Conditions, Extras};
 
     fn spec(arch: Arch, boot: BootProtocol) -> MachineSpec {
         MachineSpec {
@@ -407,8 +407,10 @@ mod tests {
             ports: &spec.ports,
             cards: &[],
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
-            sandbox: spec.boot == BootProtocol::LinuxBzImage,
-            small_board: spec.boot == BootProtocol::Pvh,
+            extras: Extras {
+                sandbox: spec.boot == BootProtocol::LinuxBzImage,
+                small_board: spec.boot == BootProtocol::Pvh,
+            },
             saved: None,
             profile: false,
         };
@@ -616,8 +618,10 @@ mod tests {
             ports: &kraft_core::port::parse("8080:80").unwrap(),
             cards: &[],
             program: &["qemu".to_owned()],
-            sandbox: false,
-            small_board: true,
+            extras: Extras {
+                sandbox: false,
+                small_board: true,
+            },
             saved: Some(&saved),
             profile: false,
         };
