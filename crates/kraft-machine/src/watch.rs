@@ -4,6 +4,7 @@
 //! machine waits (for a limited time) for these locks, so that the end can still be read.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -58,14 +59,28 @@ impl Machines {
     /// Starts watching a machine.
     pub fn watch(&self, id: &Id) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
-        let dir = self.layout.machine(*id);
-        let open = File::open(dir.path()).map_err(Error::on("open the machine's directory"))?;
+        // It may be removed meanwhile.
+        let open = File::open(self.layout.machine(*id).path()).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                Error::not_found(*id)
+            } else {
+                Error::on("open the machine's directory")(error)
+            }
+        })?;
+        let dir = MachineDir::new(short_path(&open));
+        let shared = Lock::shared(&dir.watchers()).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                Error::not_found(*id)
+            } else {
+                error.into()
+            }
+        })?;
         Ok(Watch {
             machines: self.clone(),
             id: *id,
             name: machine.name,
             open,
-            _shared: Lock::shared(&dir.watchers())?,
+            _shared: shared,
         })
     }
 
@@ -221,9 +236,14 @@ impl Watch {
     }
 
     fn record(&self) -> Result<Record, Error> {
-        Record::load(&self.dir()).map_err(|source| Error::Unreadable {
-            id: self.id,
-            source,
+        let id = self.id;
+        Record::load(&self.dir()).map_err(|source| {
+            if source.is_not_found() {
+                // It was removed before this watch began, or did not wait for it any longer.
+                Error::not_found(id)
+            } else {
+                Error::Unreadable { id, source }
+            }
         })
     }
 
