@@ -21,9 +21,10 @@ use crate::signal::{Info, Signal};
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
 
-/// Bytes of input that wait at most.
+/// Bytes of input that wait at most, and of a line that is edited.
 const MOST_INPUT: usize = 4096;
-/// The same for input that is not typed: its sender does not wait for the program.
+/// The same at the console, where text may be pasted: Ctrl-C has to be seen behind it, so that a sender
+/// who types does not wait for the program.
 const MOST_SENT: usize = 1 << 20;
 /// Bytes of output that wait for a master at most.
 const MOST_OUTPUT: usize = 64 << 10;
@@ -112,7 +113,10 @@ pub struct Terminal {
     number: u32,
     /// What programs can read.
     input: RefCell<VecDeque<u8>>,
-    most_input: Cell<usize>,
+    most_input: usize,
+    /// Whether the input may come from a keyboard: what a program does not read is dropped, and else left
+    /// to the sender.
+    is_typed: Cell<bool>,
     /// The line that is being edited.
     line: RefCell<Vec<u8>>,
     /// How many ends of file wait to be read, each after that many bytes of `input`.
@@ -175,7 +179,9 @@ fn next_byte() -> Option<u8> {
 
 /// Hands the input at the console to its terminal.
 pub fn poll_console() {
-    while let Some(byte) = next_byte() {
+    while console().has_room()
+        && let Some(byte) = next_byte()
+    {
         let received = TERMINALS.decoder.borrow_mut().take(byte);
         match received {
             Some(Received::Restored) => {
@@ -290,12 +296,17 @@ pub fn number_of_master(file: &Rc<dyn File>) -> Result<u32> {
 
 impl Terminal {
     fn new(sink: Sink, number: u32) -> Rc<Terminal> {
+        let most_input = match sink {
+            Sink::Console => MOST_SENT,
+            Sink::Master(_) => MOST_INPUT,
+        };
         Rc::new(Terminal {
             settings: Cell::new(Settings::new()),
             sink,
             number,
             input: RefCell::default(),
-            most_input: Cell::new(MOST_INPUT),
+            most_input,
+            is_typed: Cell::new(true),
             line: RefCell::default(),
             ends: RefCell::default(),
             queue: WaitQueue::new(),
@@ -371,9 +382,14 @@ impl Terminal {
         settings.input &= !(CR_TO_NL | NL_TO_CR | IGNORE_CR);
         settings.local &= !(SIGNALS | CANONICAL | ECHO);
         self.settings.set(settings);
-        self.most_input.set(MOST_SENT);
+        self.is_typed.set(false);
         self.finish_line();
         self.queue.wake();
+    }
+
+    /// Whether the next byte can be received.
+    fn has_room(&self) -> bool {
+        self.is_typed.get() || self.input.borrow().len() < self.most_input
     }
 
     /// Ends the input after what was received, as the end of file character does in a line.
@@ -429,7 +445,7 @@ impl Terminal {
         }
         if !self.has_local(CANONICAL) {
             let mut input = self.input.borrow_mut();
-            if input.len() < self.most_input.get() {
+            if input.len() < self.most_input {
                 input.push_back(byte);
                 drop(input);
                 self.echo(byte);
@@ -486,7 +502,7 @@ impl Terminal {
     fn finish_line(&self) {
         let line = core::mem::take(&mut *self.line.borrow_mut());
         let mut input = self.input.borrow_mut();
-        if input.len() + line.len() <= 2 * MOST_INPUT {
+        if input.len() + line.len() <= self.most_input + MOST_INPUT {
             input.extend(line);
         }
     }
@@ -718,7 +734,12 @@ impl File for Slave {
             return Ok(0);
         }
         self.0.check_foreground()?;
-        self.0.read(out)
+        let done = self.0.read(out);
+        if !self.0.is_typed.get() {
+            // The sender may wait until there is space.
+            poll_console();
+        }
+        done
     }
 
     fn write(&self, _offset: u64, input: &mut Input<'_>) -> Result {

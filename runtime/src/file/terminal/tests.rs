@@ -177,6 +177,43 @@ fn commands_in_the_input_of_the_console_are_obeyed() {
     assert_eq!(read(&reader, 10).unwrap(), b"");
     assert_eq!(shown(), b"");
     assert_eq!(system.process.pending.set(), 0);
+    // What is not read stays with the sender.
+    let all: Vec<u8> = (0..MOST_SENT + 5000).map(|at| (at % 251) as u8).collect();
+    crate::arch::type_in(&all);
+    poll_console();
+    assert_eq!(terminal.input.borrow().len(), MOST_SENT);
+    let mut got = Vec::new();
+    while let Ok(more) = read(&reader, 3000) {
+        got.extend(more);
+    }
+    assert_eq!(got, all);
+    terminal.is_typed.set(true);
     terminal.settings.set(Settings::new());
-    terminal.most_input.set(MOST_INPUT);
+}
+
+#[test]
+fn pasted_text_waits_for_a_slow_program_and_ctrl_c_is_seen_behind_it() {
+    let system = system();
+    let terminal = console();
+    terminal.attach(&system.process);
+    let reader = Slave::open(terminal.clone());
+    let line = [&[b'x'; 60][..], b"\r"].concat();
+    for _ in 0..1000 {
+        crate::arch::type_in(&line);
+    }
+    poll_console();
+    let mut lines = 0;
+    while lines < 1000 && read(&reader, 4096).unwrap().len() == 61 {
+        lines += 1;
+    }
+    assert_eq!(lines, 1000);
+    for _ in 0..20_000 {
+        crate::arch::type_in(&line);
+    }
+    crate::arch::type_in(&[3]);
+    poll_console();
+    assert_ne!(system.process.pending.set() & Signal::INT.bit(), 0);
+    system.process.pending.remove(u64::MAX);
+    assert_eq!(read(&reader, 10), Err(Errno::AGAIN));
+    let _ = shown();
 }
