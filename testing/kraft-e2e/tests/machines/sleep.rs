@@ -3,7 +3,7 @@
 //! `KRAFT_SLEEPS=100` changes the number of cycles of the long test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -81,9 +81,11 @@ fn an_idle_machine_sleeps_and_each_first_request_is_answered() {
     ];
     let server = server.to_str().unwrap();
     bench.ok(run.iter().copied().chain(["300ms", server]));
-    // The monitor has looked whether it listens.
-    let first = 2;
-    for number in first..first + 3 {
+    // The monitor has looked whether it listens, on a busy host several times.
+    bench.wait_for_state("web", "asleep");
+    let first = ask(port);
+    assert!(first > 1, "{first}");
+    for number in first + 1..first + 3 {
         bench.wait_for_state("web", "asleep");
         let machine = bench.json(["inspect", "web"])[0].clone();
         assert_eq!(machine["pid"], Value::Null);
@@ -96,9 +98,9 @@ fn an_idle_machine_sleeps_and_each_first_request_is_answered() {
     // As long as a connection is open, it is awake.
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"?").unwrap();
-    let mut answer = [0; 2];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"5\n");
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, format!("{}\n", first + 3));
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(bench.state("web"), "running");
     drop(stream);
@@ -114,7 +116,7 @@ fn an_idle_machine_sleeps_and_each_first_request_is_answered() {
     });
     // Connections that were only opened count as well.
     let number = ask(port);
-    assert!(number > 5, "{number}");
+    assert!(number > first + 3, "{number}");
 
     // The user suspends it: then nothing listens. And it is started, stopped and removed as any other.
     bench.wait_for_state("web", "asleep");
@@ -127,8 +129,8 @@ fn an_idle_machine_sleeps_and_each_first_request_is_answered() {
     let next = ask(port);
     assert!(next > number, "{next}");
     bench.wait_for_state("web", "asleep");
+    // It may sleep again before the next command looks.
     bench.ok(["resume", "web"]);
-    assert_eq!(bench.state("web"), "running");
     assert_eq!(ask(port), next + 1);
     bench.wait_for_state("web", "asleep");
     bench.ok(["stop", "web"]);
@@ -333,12 +335,15 @@ fn no_first_request_of_many_cycles_is_lost() {
     let server = ["--sleep-after", "100ms", server.to_str().unwrap()];
     bench.ok(run.iter().chain(&server).copied());
     let mut times = Vec::new();
-    // The monitor has looked whether it listens.
-    for number in 2..cycles + 2 {
+    let mut last = None;
+    for _ in 0..cycles {
         bench.wait_for_state("web", "asleep");
         let began = Instant::now();
-        assert_eq!(ask(port), number);
+        let number = ask(port);
         times.push(began.elapsed());
+        // Before, the monitor has looked whether it listens.
+        assert_eq!(number, last.map_or(number, |last| last + 1));
+        last = Some(number);
     }
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
