@@ -116,6 +116,20 @@ impl Known {
 impl Machines {
     /// Opens a stream of the events from now on.
     pub fn events(&self) -> Result<EventStream, Error> {
+        self.open_events(None)
+    }
+
+    /// As [`events`](Self::events), and the stream begins with the known events since a time: for each
+    /// machine that exists its creation, and the events of its last run.
+    ///
+    /// # Errors
+    ///
+    /// If the directory of the machines cannot be read.
+    pub fn events_since(&self, since: Timestamp) -> Result<EventStream, Error> {
+        self.open_events(Some(since))
+    }
+
+    fn open_events(&self, since: Option<Timestamp>) -> Result<EventStream, Error> {
         let mut stream = EventStream {
             machines: self.clone(),
             known: BTreeMap::new(),
@@ -125,7 +139,8 @@ impl Machines {
             looked: Instant::now(),
         };
         stream.look()?;
-        stream.waiting.clear();
+        let is_asked = |at| since.is_some_and(|since| at >= since);
+        stream.waiting.retain(|event| is_asked(event.at));
         Ok(stream)
     }
 }

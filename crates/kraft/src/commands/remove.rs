@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
-    /// Kill running machines, and remove unreadable ones, too
+    /// Kill running machines, remove unreadable ones, too, and ignore machines that do not exist
     #[arg(short, long)]
     force: bool,
 
@@ -40,7 +40,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             remove(&machines, &target, args)?;
             Ok(target.name)
         });
-        if let Some(name) = tally.count(app, done) {
+        if let Some(name) = tally.count_removed(app, args.force, done) {
             app.ui.line(&name)?;
         }
     }

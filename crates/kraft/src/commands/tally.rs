@@ -22,6 +22,25 @@ impl Tally {
         }
     }
 
+    /// As [`count`](Self::count) for a thing that is removed: with `--force` it is only a warning that it does
+    /// not exist.
+    pub(crate) fn count_removed<T>(
+        &mut self,
+        app: &App,
+        force: bool,
+        done: Result<T, impl Into<Failure>>,
+    ) -> Option<T> {
+        match done.map_err(Into::into) {
+            Err(failure) if force && failure.kind == Kind::NotFound => {
+                for sentence in failure.message.sentences() {
+                    app.ui.warn(&sentence);
+                }
+                None
+            }
+            done => self.count(app, done),
+        }
+    }
+
     /// Returns the outcome for all: the kind of the first failure.
     pub(crate) fn outcome(self) -> Result<(), Failure> {
         self.first

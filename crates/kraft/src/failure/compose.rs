@@ -2,9 +2,11 @@
 
 use kraft_core::compose::FILE_NAMES;
 use kraft_engine::compose::{self, definition, images};
-use kraft_engine::run;
+use kraft_engine::{boot, run};
 
-use super::{Failure, Kind, Stage};
+use super::{Failure, Kind, Stage, image};
+
+const RUNTIME_KEY: &str = "`runtime: builtin` in the description of the service";
 
 impl From<compose::Error> for Failure {
     fn from(error: compose::Error) -> Self {
@@ -17,7 +19,11 @@ impl From<compose::Error> for Failure {
                 Self::problems_in(Kind::Usage, text, vec![*problem]).during(Stage::Parse)
             }
             Error::Boot { source, builds, .. } => {
-                let failure = Self::from(*source).about(&message);
+                let failure = match *source {
+                    boot::Error::Runtime(error) => image::runtime(error, RUNTIME_KEY),
+                    other => Self::from(other),
+                };
+                let failure = failure.about(&message);
                 match failure.kind {
                     _ if builds => failure.during(Stage::Build),
                     Kind::NotFound | Kind::Network | Kind::Authentication => {

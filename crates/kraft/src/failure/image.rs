@@ -266,15 +266,15 @@ impl From<run_target::Error> for Failure {
     }
 }
 
-/// The failure of an application whose runtime cannot be obtained.
-fn runtime(error: obtain::Error) -> Failure {
+/// The failure of an application whose runtime cannot be obtained; `builtin` selects the built-in one.
+pub(super) fn runtime(error: obtain::Error, builtin: &str) -> Failure {
     let is_pull = matches!(
         error,
         obtain::Error::Pull { .. } | obtain::Error::PullNever(_)
     );
     let failure = Failure::from(error);
     if is_pull {
-        failure.hint("`--runtime builtin` runs it on the built-in runtime instead")
+        failure.hint(format!("{builtin} runs it on the built-in runtime instead"))
     } else {
         failure
     }
@@ -328,7 +328,7 @@ impl From<boot::Error> for Failure {
             Error::Reference(error) => error.into(),
             Error::Images(error) => error.into(),
             Error::Obtain(error) => error.into(),
-            Error::Runtime(error) => runtime(error),
+            Error::Runtime(error) => runtime(error, "`--runtime builtin`"),
             Error::Unpacked(error) => error.into(),
             Error::Pins(error) => error.into(),
             Error::NoTarget => {

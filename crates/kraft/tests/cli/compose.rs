@@ -309,3 +309,81 @@ fn config_prints_the_whole_or_a_part_to_stdout_or_a_file() {
         whole
     );
 }
+
+#[test]
+fn forms_of_published_files_are_understood() {
+    let home = Home::new();
+    home.write(
+        "forms.yaml",
+        "---\nservices:\n  proxy:\n    image: web:1.25\n    volumes:\n      - ./proxy:/etc/web\n    ports:\n    \
+         - 8080:80\n    - '81:5000'\n    depends_on: \n      - backend\n    networks:\n      internal:\n\n  \
+         backend:\n    build:\n      context: backend\n    hostname: be\n    mem_reservation: 512M\n    \
+         networks:\n     internal: # any address\n       ipv4_address: 172.23.0.2\n  db:\n    \
+         image: db:10-focal\n    container_name: data\n    command: '--plugin=native'\n    restart: always\n    \
+         environment:\n    - USER=a # a comment\n    - node.name=b\n    volumes:\n    - db-data:/var/lib/db\n    \
+         networks: [internal]\n\nvolumes:\n  db-data:\n    driver_opts:\n      size: 8G # as needed\n\n\
+         networks:\n  internal:\n    driver: bridge\n    ipam:\n      config:\n        - subnet: 172.23.0.1/16 \n",
+    );
+    let printed = home.ok(&["compose", "-p", "x", "-f", "forms.yaml", "config"]);
+    let file: serde_json::Value = serde_json::from_str(&home.ok(&[
+        "compose",
+        "-p",
+        "x",
+        "-f",
+        "forms.yaml",
+        "config",
+        "--format",
+        "json",
+    ]))
+    .unwrap();
+    for (pointer, value) in [
+        ("/services/proxy/ports/0/published", "8080"),
+        ("/services/proxy/ports/1/target", "5000"),
+        ("/services/proxy/volumes/0/type", "bind"),
+        (
+            "/services/proxy/depends_on/backend/condition",
+            "service_started",
+        ),
+        ("/services/backend/mem_reservation", "536870912"),
+        (
+            "/services/backend/networks/internal/ipv4_address",
+            "172.23.0.2",
+        ),
+        ("/services/db/command/0", "--plugin=native"),
+        ("/services/db/environment/USER", "a"),
+        ("/services/db/environment/node.name", "b"),
+        ("/services/db/volumes/0/source", "db-data"),
+        ("/volumes/db-data/driver_opts/size", "8G"),
+        ("/volumes/db-data/name", "x_db-data"),
+        ("/networks/internal/ipam/config/0/subnet", "172.23.0.1/16"),
+    ] {
+        let found = file.pointer(pointer).unwrap_or(&serde_json::Value::Null);
+        let found = found
+            .as_str()
+            .map_or_else(|| found.to_string(), str::to_owned);
+        assert_eq!(found, value, "{pointer}: {printed}");
+    }
+
+    // A runtime that cannot be had, a network that does not exist, and memory in bytes.
+    home.write(
+        "app/Dockerfile",
+        "FROM scratch\nCOPY Dockerfile /app\nCMD [\"/app\"]\n",
+    );
+    home.write(
+        "runtime.yaml",
+        "services:\n  app:\n    build: ./app\n    runtime: base-compat:latest\n    mem_limit: 2048M\n",
+    );
+    let (code, printed) = offline(&home, "compose -f runtime.yaml up -d");
+    assert_eq!(code, 17, "{printed}");
+    assert!(
+        printed.contains("`runtime: builtin` in the description"),
+        "{printed}"
+    );
+    home.write(
+        "small.yaml",
+        "services: {redis: {image: 'redis:latest', mem_reservation: 512}}\n",
+    );
+    let (code, printed) = offline(&home, "compose -f small.yaml up -d");
+    assert_eq!(code, 18, "{printed}");
+    assert!(printed.contains("`512m` is in MiB"), "{printed}");
+}

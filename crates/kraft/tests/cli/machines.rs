@@ -306,3 +306,58 @@ fn missing_acceleration_is_logged_once_and_a_dry_run_records_nothing() {
     );
     assert!(told(&["run", "--no-start"]).contains(other));
 }
+
+#[test]
+fn a_forced_removal_of_what_does_not_exist_is_a_warning() {
+    let home = Home::new();
+    make(&home, "alice");
+    home.ok(&["net", "create", "web"]);
+    home.ok(&["vol", "create", "data"]);
+    for (words, present, missing) in [
+        (&["rm"][..], "alice", "no machine `nothing`"),
+        (&["net", "rm"], "web", "no such network: nothing"),
+        (&["vol", "rm"], "data", "no volume `nothing`"),
+        (&["pkg", "rm"], "", "is not in the local store"),
+    ] {
+        let plain = home.kraft(&[words, &["nothing"]].concat()).exits(3);
+        assert!(plain.stderr.contains(missing), "{}", plain.stderr);
+        let flag = if words[0] == "pkg" { "--force" } else { "-f" };
+        let mut names = vec![flag, "nothing"];
+        names.extend((!present.is_empty()).then_some(present));
+        let forced = home.kraft(&[words, &names].concat()).exits(0);
+        assert!(forced.stderr.contains(missing), "{}", forced.stderr);
+        assert_eq!(forced.stdout.trim(), present, "what exists is removed");
+    }
+}
+
+#[test]
+fn events_of_a_period_are_printed_and_then_the_command_exits() {
+    let home = Home::new();
+    let before = jiff::Timestamp::now().to_string();
+    make(&home, "alice");
+    make(&home, "bob");
+    for period in [
+        &["--until", "0s"][..],
+        &["--since", "1h", "--until", "0s"],
+        &["--since", &before, "--until", "-10ms"],
+    ] {
+        let printed = home.ok(&[&["events"][..], period].concat());
+        let lines: Vec<&str> = printed.lines().collect();
+        let [alice, bob] = lines[..] else {
+            panic!("{period:?}: {printed}");
+        };
+        assert!(alice.ends_with(" alice created"), "{alice}");
+        assert!(bob.ends_with(" bob created"), "{bob}");
+    }
+    let words = ["events", "-o", "json", "--until", "0s", "bob"];
+    let event: serde_json::Value = serde_json::from_str(&home.ok(&words)).unwrap();
+    assert_eq!(event["name"], "bob");
+    assert_eq!(home.ok(&["events", "--until", &before]), "");
+    let wrong = home.kraft(&["events", "--since", "1m", "--until", "1h"]);
+    let wrong = wrong.exits(2);
+    assert!(
+        wrong.stderr.contains("is after `--until`"),
+        "{}",
+        wrong.stderr
+    );
+}

@@ -148,6 +148,9 @@ pub(super) struct EventsArgs {
     /// Print JSON objects, one per line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    period: events::Period,
 }
 
 pub(super) fn events(app: &App, project: &Project, args: &EventsArgs) -> Result<(), Failure> {
@@ -168,7 +171,7 @@ pub(super) fn events(app: &App, project: &Project, args: &EventsArgs) -> Result<
         }
         known.contains(&event.id)
     };
-    events::follow(app, events::Output::of(args.json), is_ours)
+    events::follow(app, args.period, events::Output::of(args.json), is_ours)
 }
 
 /// Wait for the machines of services to end

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NETWORK", required = true)]
     names: Vec<String>,
 
-    /// Remove networks that machines are in; running machines lose their connection
+    /// Remove networks that machines are in, which lose their connection; ignore networks that do not exist
     #[arg(short, long)]
     force: bool,
 }
@@ -37,7 +37,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             }
         }
         let removed = machines.remove_network(name, args.force);
-        if tally.count(app, removed).is_some() {
+        if tally.count_removed(app, args.force, removed).is_some() {
             app.ui.line(name)?;
         }
     }

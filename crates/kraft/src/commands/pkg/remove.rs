@@ -12,7 +12,10 @@ use kraft_engine::images;
 /// Remove images, and the blobs that no other image needs. Machines that were created from them are
 /// kept, and can still be started.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: kraft pkg rm unikraft.org/nginx:latest")]
+#[command(after_long_help = "\
+Examples:
+  kraft pkg rm unikraft.org/nginx:latest
+  kraft pkg rm --force nginx:1.25 nginx:1.27")]
 pub(crate) struct Args {
     /// Images, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE", required_unless_present_any = ["all", "name"])]
@@ -21,6 +24,10 @@ pub(crate) struct Args {
     /// Remove all images
     #[arg(short, long, conflicts_with_all = ["images", "name"])]
     all: bool,
+
+    /// Ignore images that do not exist
+    #[arg(long)]
+    force: bool,
 
     /// Remove this image; accepted for old scripts
     #[arg(short, long, hide = true, value_name = "IMAGE")]
@@ -49,7 +56,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 store.untag(&found.named.name)?;
                 Ok(found.named.name)
             });
-        if let Some(name) = tally.count(app, removed) {
+        if let Some(name) = tally.count_removed(app, args.force, removed) {
             app.ui.line(&name.to_string())?;
         }
     }

@@ -19,7 +19,8 @@ pub(crate) struct Args {
     #[arg(value_name = "VOLUME", required = true)]
     names: Vec<String>,
 
-    /// Remove volumes that machines mount; the machines cannot be started again without them
+    /// Remove volumes that machines mount, which cannot be started again without them; ignore volumes that
+    /// do not exist
     #[arg(short, long)]
     force: bool,
 }
@@ -36,7 +37,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             }
         }
         let removed = machines.remove_volume(name, args.force);
-        if tally.count(app, removed).is_some() {
+        if tally.count_removed(app, args.force, removed).is_some() {
             app.ui.line(name)?;
         }
     }
