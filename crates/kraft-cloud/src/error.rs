@@ -198,6 +198,14 @@ impl Error {
                 "set `UKC_TOKEN` to a token of this metro's account, or log in again"
             }
             Self::Unreachable { .. } => "`kraft cloud metro list` lists the metros",
+            // Today's platform has no codes here.
+            Self::Status {
+                status: 400 | 404 | 405,
+                code: Some(2 | 3 | 16),
+                ..
+            } => {
+                "the platform may be older than the command: docs/cloud.md lists what it may not have"
+            }
             Self::Refused { code: Some(19), .. } => "remove what is not needed any more",
             Self::Refused { code: Some(23), .. } => "choose another name",
             _ => return Vec::new(),

@@ -321,7 +321,7 @@ impl<T> Request<T> {
                     older.query.push((*name, value.to_string()));
                 }
             }
-            today.body = Some(options);
+            today.body = Some(in_seconds(options));
         }
         let mut request = Self::of(today, self.doing.clone());
         if !older.query.is_empty() {
@@ -379,6 +379,17 @@ pub(crate) fn each(ids: &[Id], more: &[(&str, Value)]) -> Value {
         item
     });
     Value::Array(items.collect())
+}
+
+/// Replaces `wait_timeout_ms`, which is deprecated today, by its seconds, rounded up.
+fn in_seconds(mut options: Value) -> Value {
+    if let Some(map) = options.as_object_mut()
+        && let Some(ms) = map.remove("wait_timeout_ms")
+    {
+        let seconds = ms.as_i64().unwrap_or(0).saturating_add(999) / 1000;
+        map.insert("timeout_s".to_owned(), json!(seconds));
+    }
+    options
 }
 
 /// Converts a duration to milliseconds, saturating at `i64::MAX`.

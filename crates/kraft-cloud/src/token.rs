@@ -31,6 +31,9 @@ pub struct Token {
 /// Error from parsing a token. It does not contain the input, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
+    /// The input is empty.
+    #[error("the token is empty")]
+    Empty,
     /// The input has characters that no token has.
     #[error("the token has characters that a token cannot have")]
     Encoding,
@@ -43,6 +46,9 @@ impl Token {
     /// Parses a token in the form that the platform issues.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
+        if text.is_empty() {
+            return Err(TokenError::Empty);
+        }
         if text.len() > LONGEST {
             return Err(TokenError::Shape);
         }
@@ -53,7 +59,7 @@ impl Token {
         }
         // The characters of bearer tokens: RFC 6750, section 2.1.
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if text.is_empty() || !text.bytes().all(is_known) {
+        if !text.bytes().all(is_known) {
             return Err(TokenError::Encoding);
         }
         Ok(Self {
@@ -133,6 +139,7 @@ mod tests {
     #[test]
     fn what_is_no_token_is_refused_without_being_repeated() {
         assert_eq!(Token::parse("hush!"), Err(TokenError::Encoding));
+        assert_eq!(Token::parse(" \n"), Err(TokenError::Empty));
         let opaque = Token::parse("v2.local_abc-123").unwrap();
         assert_eq!(opaque.bearer(), "Bearer v2.local_abc-123");
         assert!(opaque.is_opaque() && opaque.account().is_empty());

@@ -79,7 +79,9 @@ pub fn apply(
     let before = cloud.one(&resources::get(collection, std::slice::from_ref(id)))?;
     let id = Id::Uuid(before.uuid.clone());
     for change in changes {
-        cloud.one(&resources::edit(collection, &id, change))?;
+        let mut request = resources::edit(collection, &id, change);
+        request.doing = format!("change `{}` of `{}`", change.prop, before.title());
+        cloud.one(&request)?;
     }
     let after = cloud.one(&resources::get(collection, &[id]))?;
     let mut all: Vec<Changed> = Vec::new();

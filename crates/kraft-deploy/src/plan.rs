@@ -130,12 +130,6 @@ pub fn steps(
         let size = format!("{} MiB", there.size_mb);
         steps.push(Step::new("keep", "volume", &there.name, &size));
     }
-    if let Some(service) = rollout::service(wanted) {
-        let group = cloud.one(&services::get(&[service]))?;
-        steps.push(Step::new("keep", "service", &group.name, ""));
-    } else if wanted.service_group.is_some() {
-        steps.push(Step::new("create", "service", "", "with the instance"));
-    }
     let same = match (&there, pushed) {
         (Some(image), false) => {
             let pinned = CreateInstance {
@@ -146,6 +140,16 @@ pub fn steps(
         }
         _ => None,
     };
+    if let Some(service) = rollout::service(wanted) {
+        let group = cloud.one(&services::get(&[service]))?;
+        steps.push(Step::new("keep", "service", &group.name, ""));
+    } else if wanted.service_group.is_some() {
+        let there = same.as_ref().and_then(|same| same.service_group.as_ref());
+        steps.push(match there {
+            Some(there) => Step::new("keep", "service", &there.name, ""),
+            None => Step::new("create", "service", "", "with the instance"),
+        });
+    }
     if let Some(same) = same {
         steps.push(Step::new("keep", "instance", &same.name, "unchanged"));
         return Ok(steps);

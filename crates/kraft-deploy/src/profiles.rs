@@ -69,6 +69,9 @@ pub enum Error {
     /// The keyring cannot be asked for the token.
     #[error(transparent)]
     Keyring(#[from] keyring::Error),
+    /// There is no profile.
+    #[error("there is no profile: `kraft cloud login` makes one")]
+    None,
     /// There is no profile of that name.
     #[error("there is no profile `{0}`: log in with `kraft cloud login --profile {0}`")]
     Missing(String),
@@ -248,6 +251,9 @@ pub(crate) fn token(ctx: &Context, profile: &Profile) -> Result<String, Error> {
 ///
 /// If it does not exist, or the file cannot be read or written.
 pub fn remove(ctx: &Context, name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::None);
+    }
     if !load(ctx)?.profiles.contains_key(name) {
         return Err(Error::Missing(name.to_owned()));
     }

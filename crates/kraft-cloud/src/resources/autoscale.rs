@@ -202,7 +202,7 @@ pub fn get(ids: &[Id]) -> Request<Autoscale> {
 
 /// Disables autoscaling of service groups.
 pub fn reset(ids: &[Id]) -> Request<Named> {
-    let doing = "cease to scale the service";
+    let doing = "stop scaling the service";
     let collection = ["services", "autoscale"];
     Request::change(Method::DELETE, &collection, None, ids, doing)
 }

@@ -112,7 +112,7 @@ impl From<profiles::Error> for Failure {
 
         match error {
             Error::File(error) => error.into(),
-            Error::Missing(_) => Self::usage(error),
+            Error::None | Error::Missing(_) => Self::usage(error),
             Error::Keyring(_) => Self::new(Kind::Authentication, error)
                 .hint("`kraft cloud login --no-keyring` saves the token in a file"),
             Error::Readable(_) | Error::Parse { .. } | Error::Version(_) => {

@@ -234,7 +234,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("cloud scale add web --name p --step 1:2/+1", OFFLINE, "cannot get services"),
     ("cloud scale get web", OFFLINE, "cannot get how services are scaled"),
     ("cloud scale remove web p", OFFLINE, "cannot get services"),
-    ("cloud scale reset web", OFFLINE, "cannot cease to scale the service"),
+    ("cloud scale reset web", OFFLINE, "cannot stop scaling the service"),
     ("cloud quota", OFFLINE, "cannot get the quota"),
     ("cloud tunnel web:80", OFFLINE, "cannot get instances"),
     ("cloud metro", 0, "List the metros"),

@@ -42,16 +42,17 @@ pub(super) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
         tags: args.tag.clone(),
     };
     let mut left = args.count.unwrap_or(usize::MAX);
+    if left == 0 {
+        return Ok(());
+    }
     let mut outcome = Ok(());
     let ended = cloud.events(&filter, |event: &Event| {
-        if left > 0 {
-            outcome = match args.output {
-                Form::Json | Form::Raw => app.ui.line(&event.raw),
-                Form::Yaml => app.ui.line(&format!("- {}", event.raw)),
-                Form::Table | Form::List => app.ui.line(&event.line()),
-            };
-            left -= 1;
-        }
+        outcome = match args.output {
+            Form::Json | Form::Raw => app.ui.line(&event.raw),
+            Form::Yaml => app.ui.line(&format!("- {}", event.raw)),
+            Form::Table | Form::List => app.ui.line(&event.line()),
+        };
+        left -= 1;
         left > 0 && outcome.is_ok()
     });
     outcome?;

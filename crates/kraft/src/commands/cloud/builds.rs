@@ -172,7 +172,10 @@ fn create(app: &App, options: &CloudOptions, args: &CreateArgs) -> Result<(), Fa
     if let Some(why) = build.failure() {
         return Err(Failure::new(
             Kind::Failed,
-            format!("the build {} is {}: {why}", build.id, build.status),
+            format!(
+                "the build `{}` has the status {}: {why}",
+                build.id, build.status
+            ),
         ));
     }
     Ok(())
