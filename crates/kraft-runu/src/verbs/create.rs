@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
-use crate::config::Config;
+use crate::config::{Config, Resources};
 use crate::control::{self, Request};
 use crate::decide::{self, Limits};
 use crate::failure::Failure;
@@ -35,18 +35,23 @@ pub(crate) fn exec(ctx: &Context<'_>, bundle: &Bundle) -> Result<(), Failure> {
     };
     let dir = StateDir::new(&ctx.root, id)?;
     let _lock = dir.create()?;
-    let mut container = match describe(ctx, bundle, id) {
-        Ok(container) => container,
+    let (mut container, resources) = match describe(ctx, bundle, id) {
+        Ok(described) => described,
         Err(failure) => {
             let _ = dir.remove();
             return Err(failure);
         }
     };
-    create(ctx, bundle, &dir, &mut container).inspect_err(|_| undo(&dir, &container))
+    let made = create(ctx, bundle, &dir, &mut container, &resources);
+    made.inspect_err(|_| undo(&dir, &container))
 }
 
-/// Describes the container. Nothing is made yet.
-fn describe(ctx: &Context<'_>, bundle: &Bundle, id: &str) -> Result<Container, Failure> {
+/// Describes the container, with the limits of its control group. Nothing is made yet.
+fn describe(
+    ctx: &Context<'_>,
+    bundle: &Bundle,
+    id: &str,
+) -> Result<(Container, Resources), Failure> {
     let config = &bundle.config;
     let found = bundle.examine()?;
     let (host, firecracker) = examine_host(ctx, found.image.arch);
@@ -61,15 +66,12 @@ fn describe(ctx: &Context<'_>, bundle: &Bundle, id: &str) -> Result<Container, F
         ctx.warn(note);
     }
     let cgroup = Cgroup::find(&config.linux.cgroups_path, id)?;
-    for skipped in cgroup.create(&decision.resources)? {
-        ctx.warn(&skipped);
-    }
     let global = &ctx.arguments.global;
     let programs = [
         (Platform::Qemu, ctx.settings.qemu.clone()),
         (Platform::Firecracker, ctx.settings.firecracker.clone()),
     ];
-    Ok(Container {
+    let container = Container {
         version: 1,
         id: id.to_owned(),
         bundle: bundle.path.clone(),
@@ -93,7 +95,8 @@ fn describe(ctx: &Context<'_>, bundle: &Bundle, id: &str) -> Result<Container, F
             .into_iter()
             .filter_map(|(platform, program)| Some((platform, program?)))
             .collect(),
-    })
+    };
+    Ok((container, decision.resources))
 }
 
 /// Determines what this host can run, and whether it has Firecracker.
@@ -130,8 +133,13 @@ fn create(
     bundle: &Bundle,
     dir: &StateDir,
     container: &mut Container,
+    resources: &Resources,
 ) -> Result<(), Failure> {
+    // First: `delete` removes what the record names, also if this process is killed.
     dir.store(container)?;
+    for skipped in container.cgroup.create(resources)? {
+        ctx.warn(&skipped);
+    }
     let mut child = spawn(ctx, dir, container)?;
     let identity = Identity::of(child.id());
     container.supervisor.clone_from(&identity);

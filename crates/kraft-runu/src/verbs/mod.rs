@@ -93,6 +93,10 @@ fn of_container(ctx: &Context<'_>, verb: &str) -> Result<u8, Failure> {
         Ok(dir) if dir.is_ours() => dir,
         Ok(dir) => {
             let forced = verb == "delete" && ctx.arguments.flags.force;
+            if forced && dir.path().is_dir() && delegate::find(ctx).is_err() {
+                // Of a `create` that was killed; other runtimes remove it likewise.
+                dir.remove()?;
+            }
             if dir.path().exists() || delegate::find(ctx).is_ok() {
                 return Err(delegate::hand_over(ctx));
             }

@@ -400,6 +400,131 @@ impl Drop for Namespace {
     }
 }
 
+/// Lists what is left of containers: processes, interfaces of machines, mounts, control groups, state.
+fn left_of(runtime: &Runtime, namespace: &Namespace) -> Vec<String> {
+    let dir = runtime.bench.path().to_str().unwrap();
+    let state = runtime.bench.path().join("state");
+    let mut left = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let path = process.path();
+        let cwd = fs::read_link(path.join("cwd")).unwrap_or_default();
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let is_own = path.file_name() == Some(std::process::id().to_string().as_ref());
+        if !is_own && (line.contains(dir) || cwd.starts_with(&state)) {
+            left.push(format!("process {}: {line}", path.display()));
+        }
+    }
+    let links = namespace.ip(&["-o", "link"]);
+    let taps = links.lines().filter(|line| line.contains("runu"));
+    left.extend(taps.map(str::to_owned));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(dir));
+    left.extend(mounts.map(str::to_owned));
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let group = hierarchy.path().join(&runtime.cgroup).join("c");
+        if group.exists() {
+            left.push(group.display().to_string());
+        }
+    }
+    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
+        left.push(entry.path().display().to_string());
+    }
+    left
+}
+
+/// Waits until nothing is left.
+fn nothing_is_left(runtime: &Runtime, namespace: &Namespace, when: &str) {
+    let mut left = Vec::new();
+    for _ in 0..400 {
+        left = left_of(runtime, namespace);
+        if left.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{when}: {left:#?}");
+}
+
+/// Numbers that look random, the same in every run.
+fn next(number: &mut u64) -> u64 {
+    *number ^= *number << 13;
+    *number ^= *number >> 7;
+    *number ^= *number << 17;
+    *number
+}
+
+#[test]
+#[ignore = "300 machines take several minutes"]
+fn nothing_is_left_of_200_cycles_and_100_kills() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    if !installed("ip") || !Path::new("/dev/net/tun").exists() {
+        return skip("needs iproute2 and /dev/net/tun: scripts/setup.sh test");
+    }
+    let namespace = Namespace::new();
+    let more = json!({ "linux": {
+        "namespaces": [{ "type": "network", "path": namespace.path() }],
+        "cgroupsPath": format!("/{}/c", runtime.cgroup),
+    }});
+    let bundle = runtime.bundle(&["@sleep:600"], &more);
+    let kill = |pid: &str| {
+        let _ = Command::new("kill").args(["-9", pid]).output();
+    };
+    for round in 0..200 {
+        let _ = runtime.create("one", &bundle);
+        let _ = runtime.run(&["start", "one"]).success();
+        let signal = if round % 2 == 0 { "KILL" } else { "TERM" };
+        let _ = runtime.run(&["kill", "one", signal]).success();
+        eventually("it has ended", || runtime.status("one") == "stopped");
+        let _ = runtime.run(&["delete", "one"]).success();
+        if round % 20 == 19 {
+            nothing_is_left(&runtime, &namespace, &format!("cycle {round}"));
+        }
+    }
+    let mut number = 0x9e37_79b9_7f4a_7c15;
+    for round in 0..100 {
+        let moment = Duration::from_millis(next(&mut number) % 120);
+        let what = ["create", "start", "supervisor", "VMM"][round % 4];
+        let out = fs::File::create(runtime.bench.path().join("killed.out")).unwrap();
+        let spawn = |args: &[&str]| {
+            let mut command = runtime.command(args);
+            command.stdout(out.try_clone().unwrap());
+            command.stderr(out.try_clone().unwrap());
+            command.spawn().unwrap()
+        };
+        if what == "create" {
+            let mut create = spawn(&["create", "--bundle", bundle.to_str().unwrap(), "one"]);
+            std::thread::sleep(moment);
+            kill(&create.id().to_string());
+            let _ = create.wait();
+        } else {
+            let _ = runtime.create("one", &bundle);
+            let mut start = spawn(&["start", "one"]);
+            if what != "start" {
+                let _ = start.wait();
+            }
+            std::thread::sleep(moment);
+            let pids = runtime.run(&["ps", "--format", "json", "one"]).stdout;
+            let pids: Vec<u32> = serde_json::from_str(&pids).unwrap_or_default();
+            match what {
+                "start" => kill(&start.id().to_string()),
+                "supervisor" => pids.first().iter().for_each(|pid| kill(&pid.to_string())),
+                _ => pids.iter().skip(1).for_each(|pid| kill(&pid.to_string())),
+            }
+            let _ = start.wait();
+        }
+        let _ = runtime.run(&["delete", "--force", "one"]).success();
+        nothing_is_left(
+            &runtime,
+            &namespace,
+            &format!("kill {round} of {what} after {moment:?}"),
+        );
+    }
+    runtime.is_clean();
+}
+
 #[test]
 fn docker_runs_unikernels_and_ordinary_containers() {
     let Some(runtime) = Runtime::new() else {
