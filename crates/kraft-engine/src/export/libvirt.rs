@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use kraft_core::lifecycle::RestartPolicy;
-use kraft_core::mount;
+use kraft_core::mount::{self, Volume};
 
 use super::quote::xml;
 use super::{Exported, ExportedFile, Part, Workload, volume_source};
@@ -106,8 +106,17 @@ fn domain(workload: &Workload) -> Option<String> {
     Some(text)
 }
 
+/// Returns the volumes with their directories on the host of the domain.
+pub(super) fn volumes(workload: &Workload) -> Vec<Volume> {
+    let volumes = workload.volumes.iter().map(|volume| Volume {
+        source: directory(volume).into(),
+        ..volume.clone()
+    });
+    volumes.collect()
+}
+
 /// Returns the directory of a volume: that of a named one is below the directory of the domain's files.
-fn directory(volume: &mount::Volume) -> String {
+fn directory(volume: &Volume) -> String {
     match &volume.name {
         Some(name) => format!("{IMAGES}/{name}"),
         None => volume_source(volume),

@@ -18,7 +18,7 @@ use kraft_oci::package::linux_arch;
 use kraft_oci::store;
 use kraft_oci::store::leaves::leaves;
 
-use super::{KernelFiles, Workload, name_of};
+use super::{Engine, KernelFiles, Workload, name_of};
 use crate::boot::{self, PrepareOptions, PreparedBoot};
 use crate::compose::definition::{self, OpenOptions};
 use crate::context::Context;
@@ -91,7 +91,7 @@ impl From<definition::Error> for Error {
 }
 
 /// What is exported, and how it is changed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ExportRequest<'a> {
     /// A project directory, a Compose file or an image; `None` for the current directory.
     pub target: Option<&'a OsStr>,
@@ -101,8 +101,8 @@ pub struct ExportRequest<'a> {
     pub request: RunRequest,
     /// The number of machines.
     pub replicas: Option<u32>,
-    /// Whether the files of the kernel are needed.
-    pub kernels: bool,
+    /// What it is exported for: some engines need the files of the kernel.
+    pub engine: Engine,
     /// When an image is pulled for its kernel.
     pub pull: Pull,
 }
@@ -149,8 +149,8 @@ pub fn resolve(ctx: &Context, order: &ExportRequest<'_>) -> Result<Application, 
         change(workload, order);
         let name: Reference = workload.image.parse()?;
         look_up(ctx, &name, workload, &mut notes)?;
-        if order.kernels {
-            prepared.push(add_kernel(ctx, &name, workload, order.pull)?);
+        if order.engine.boots_kernels() {
+            prepared.push(add_kernel(ctx, &name, workload, order)?);
         }
     }
     Ok(Application {
@@ -332,7 +332,7 @@ fn add_kernel(
     ctx: &Context,
     name: &Reference,
     workload: &mut Workload,
-    pull: Pull,
+    order: &ExportRequest<'_>,
 ) -> Result<PreparedBoot, Error> {
     let building = BuildOptions::default();
     let mut request = RunRequest {
@@ -340,11 +340,15 @@ fn add_kernel(
         cpus: workload.cpus,
         env: workload.env.clone(),
         args: workload.args.clone(),
-        volumes: workload.volumes.clone(),
+        // The guest mounts what its command line names.
+        volumes: match order.engine {
+            Engine::Libvirt => super::libvirt::volumes(workload),
+            _ => Vec::new(),
+        },
         ..RunRequest::default()
     };
     let options = PrepareOptions {
-        pull,
+        pull: order.pull,
         ..PrepareOptions::new(&request, &building)
     };
     let target = RunTarget::Image(name.clone());

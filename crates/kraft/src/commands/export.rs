@@ -109,7 +109,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         image: args.image.as_deref(),
         request: request(app, args, &words)?,
         replicas: args.replicas,
-        kernels: args.engine.boots_kernels(),
+        engine: args.engine,
         pull: args.pull,
     };
     let application = source::resolve(app, &order)?;

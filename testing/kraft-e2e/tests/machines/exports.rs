@@ -142,6 +142,30 @@ fn nothing_is_replaced_unless_forced() {
     assert_ne!(fs::read_to_string(dir.join("daemon.json")).unwrap(), "mine");
 }
 
+/// The guest of a domain mounts the volumes that the domain has; a machine of KubeVirt has none.
+#[test]
+fn the_kernels_line_names_the_volumes_of_the_manifest() {
+    let bench = Bench::new();
+    package(&bench, "test/app:v1", &[]);
+    let volumes = ["--volume", "/srv/a:/data:ro", "--volume", "db:/db"];
+    let dir = exported(&bench, "libvirt", "test/app:v1", &volumes);
+    let domain = fs::read_to_string(dir.join("app.xml")).unwrap();
+    for part in [
+        "fs1:/data:",
+        "fs2:/db:",
+        "<source dir='/srv/a'/>",
+        "<source dir='/var/lib/libvirt/images/db'/>",
+        "<target dir='fs2'/>",
+    ] {
+        assert!(domain.contains(part), "{part}: {domain}");
+    }
+    let kernel = fs::read(dir.join("app.kernel")).unwrap();
+    assert!(kernel.starts_with(b"\x7fELF"));
+    let args = ["export", "kubevirt"].iter().chain(&volumes);
+    let machine = bench.ok(args.chain(&["test/app:v1"]));
+    assert!(!machine.contains("fs1:"), "{machine}");
+}
+
 /// A project has the image that is named, and a Compose file its services.
 #[test]
 fn projects_and_compose_files_are_exported() {
@@ -429,7 +453,9 @@ fn exports_are_valid_for_the_tools_of_engines() {
                 assert_eq!(boot["container"]["kernelPath"], "/unikraft/bin/kernel");
             }
             "compose" => {
-                let documents = read("yaml", &dir.join("compose.yaml"));
+                let file = dir.join("compose.yaml");
+                bench.ok(["compose", "--file", file.to_str().unwrap(), "config"]);
+                let documents = read("yaml", &file);
                 let env = &documents[0]["services"]["web"]["environment"]["A"];
                 assert_eq!(env.as_str().unwrap().replace("$$", "$"), value);
             }
