@@ -49,7 +49,7 @@ use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_core::quantity;
 use kraft_machine::{Machine, Machines, StartOptions, Watch};
-use kraft_net::Request;
+use kraft_net::{Networks, Request};
 use kraft_sys::{clock, fs};
 use serde::{Deserialize, Serialize};
 
@@ -339,7 +339,21 @@ pub fn plan(
     if let Some(note) = tight {
         warn(ctx, &note);
     }
+    if leads_out(ctx, &spec) && kraft_net::host::way_out().is_none() {
+        let message = "machines in networks reach neither the host nor the internet: `slirp4netns` is not \
+                       installed (details: `kraft doctor`)";
+        if is_new(ctx, message) {
+            ctx.warn(message);
+        }
+    }
     Ok(spec)
+}
+
+/// Returns whether a network of a machine is to lead to the host and the internet.
+fn leads_out(ctx: &Context, spec: &MachineSpec) -> bool {
+    let networks = Networks::new(&ctx.settings.runtime_dir);
+    let mut names = spec.networks.iter().map(|it| it.network.as_str());
+    names.any(|name| networks.get(name).is_ok_and(|network| !network.internal))
 }
 
 /// The notes that were reported since the host was started.

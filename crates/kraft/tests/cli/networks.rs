@@ -288,3 +288,21 @@ fn a_network_in_use_is_removed_by_force_only_and_kept_by_prune() {
         Value::Array(Vec::new())
     );
 }
+
+#[test]
+fn a_network_without_a_way_out_is_named_once() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.ok(&["net", "create", "--internal", "inside"]);
+    home.ok(&["net", "create", "web"]);
+    let warned = |network: &str| {
+        let words = ["run", "-W", "--no-start", "--network", network, &kernel];
+        let mut command = home.command(&words);
+        command.env("PATH", "/nowhere");
+        let run = home.finish(&mut command).exits(0);
+        run.stderr.contains("`slirp4netns` is not installed")
+    };
+    assert!(!warned("inside"));
+    assert!(warned("web"));
+    assert!(!warned("web"));
+}
