@@ -60,21 +60,19 @@ impl Machines {
     pub fn watch(&self, id: &Id) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
         // It may be removed meanwhile.
+        let unless_removed = |kind, error| match kind {
+            ErrorKind::NotFound => Error::not_found(*id),
+            _ => error,
+        };
         let open = File::open(self.layout.machine(*id).path()).map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                Error::not_found(*id)
-            } else {
-                Error::on("open the machine's directory")(error)
-            }
+            unless_removed(
+                error.kind(),
+                Error::on("open the machine's directory")(error),
+            )
         })?;
         let dir = MachineDir::new(short_path(&open));
-        let shared = Lock::shared(&dir.watchers()).map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                Error::not_found(*id)
-            } else {
-                error.into()
-            }
-        })?;
+        let shared = Lock::shared(&dir.watchers())
+            .map_err(|error| unless_removed(error.kind(), error.into()))?;
         Ok(Watch {
             machines: self.clone(),
             id: *id,
