@@ -25,6 +25,7 @@ pub mod measure;
 pub mod netns;
 pub mod networks;
 pub mod program;
+pub mod python;
 pub mod registry;
 pub mod source;
 #[cfg(test)]

@@ -407,18 +407,19 @@ fn images_are_pinned_and_certificates_renewed() {
 #[test]
 fn events_are_printed_as_they_happen() {
     let (cloud, bench) = (cloud(), Bench::new());
-    let words = ["cloud", "audit", "-n", "1", "--event", "vm.state_change"];
-    let mut command = cloud.command(&bench, &words);
-    let mut listening = command.stdout(Stdio::piped()).spawn().unwrap();
-    let output = listening.stdout.take().unwrap();
-    let line = std::thread::spawn(move || {
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).unwrap();
-        line
+    let mut listening = ["table", "json", "yaml"].map(|form| {
+        let words = ["cloud", "audit", "-n", "1", "--event", "vm.state_change"];
+        let words = [&words[..], &["-o", form]].concat();
+        let mut command = cloud.command(&bench, &words);
+        command.stdout(Stdio::piped()).spawn().unwrap()
     });
-    // Events from before the subscription are not sent: make some until one arrives.
+    // Events from before a subscription are not sent: make some until one arrives everywhere.
     let mut at = 0;
-    while listening.try_wait().unwrap().is_none() && at < 600 {
+    while listening
+        .iter_mut()
+        .any(|it| it.try_wait().unwrap().is_none())
+        && at < 600
+    {
         let new = json!({"name": format!("web-{at}"), "image": "tester/web", "autostart": true});
         let (_, made) = cloud.ask("POST /instances", &new);
         let _ = cloud.ask("DELETE /instances", &json!([{"name": format!("web-{at}")}]));
@@ -426,9 +427,26 @@ fn events_are_printed_as_they_happen() {
         at += 1;
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let line = line.join().unwrap();
-    assert!(line.contains("vm.state_change"), "{line}");
-    let _ = listening.kill();
+    let [table, json, yaml] = listening.map(|mut it| {
+        // It has ended, or never will.
+        let _ = it.kill();
+        String::from_utf8(it.wait_with_output().unwrap().stdout).unwrap()
+    });
+    let cells: Vec<&str> = table.trim_end().split("  ").collect();
+    let [time, "vm.state_change", uuid, from, to, "by api"] = cells[..] else {
+        panic!("{table}");
+    };
+    assert!(time.ends_with('Z') && uuid.len() == 36, "{table}");
+    assert!(
+        from.starts_with("from ") && to.starts_with("to "),
+        "{table}"
+    );
+    let event: Value = serde_json::from_str(&json).unwrap();
+    let of_yaml: Value = serde_json::from_str(yaml.strip_prefix("- ").unwrap()).unwrap();
+    for event in [event, of_yaml] {
+        assert_eq!(event["type"], "vm.state_change", "{event}");
+        assert!(event["object"]["uuid"].is_string(), "{event}");
+    }
 }
 
 #[test]

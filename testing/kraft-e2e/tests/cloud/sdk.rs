@@ -3,50 +3,23 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use kraft_cloud_emulator::Settings;
 use kraft_e2e::cloud::{Cloud, TOKEN};
 use kraft_e2e::harness::{Bench, repository, skip};
+use kraft_e2e::python;
 use serde_json::{Value, json};
 
 /// The version that the tests are written for.
 const SDK: &str = "unikraft-cloud==0.3.0";
 
-/// Installs the SDK into a virtual environment, once for all runs, and returns its Python; `None`
-/// (and said so) if PyPI cannot be reached.
+/// Returns a Python that has the SDK; `None` (and said so) if it cannot be installed.
 fn python() -> Option<PathBuf> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = PYTHON.get_or_init(|| {
-        let dir = repository().join("target/unikraft-cloud-0.3.0");
-        let python = dir.join("bin/python");
-        if dir.join("complete").exists() {
-            return Some(python);
-        }
-        let new = dir.with_extension(std::process::id().to_string());
-        let run =
-            |command: &mut Command| command.output().ok().filter(|done| done.status.success());
-        run(Command::new("python3").args(["-m", "venv"]).arg(&new))?;
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            SDK,
-        ];
-        run(Command::new(new.join("bin/python")).args(install))?;
-        std::fs::write(new.join("complete"), "").ok()?;
-        // Its interpreter finds its packages from wherever it is.
-        if std::fs::rename(&new, &dir).is_err() {
-            let _ = std::fs::remove_dir_all(&new);
-        }
-        Some(python)
-    });
+    let found = python::with("unikraft-cloud-0.3.0", &[SDK]);
     if found.is_none() {
         skip("the SDK for Python: `python3 -m venv` and PyPI");
     }
-    found.clone()
+    found
 }
 
 /// Runs a step of the script to its end; returns what it prints.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use kraft_e2e::engines::{Containerd, Docker};
 use kraft_e2e::guest::package;
 use kraft_e2e::harness::{Bench, Outcome, eventually, kraft_binary, repository, skip};
+use kraft_e2e::python;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::Value;
 
@@ -311,7 +311,7 @@ fn exports_run_on_containerd_and_podman() {
 /// Plays the exported Pod in a private podman.
 fn play(bench: &Bench, program: &Path, image: &str) {
     if !installed("podman") || !installed("catatonit") {
-        return skip("podman and catatonit are not installed: scripts/setup.sh test");
+        return skip("podman and catatonit are not installed");
     }
     let dir = bench.path().join("podman");
     let args = [
@@ -363,34 +363,13 @@ fn play(bench: &Bench, program: &Path, image: &str) {
 /// The packages with schemas and parsers.
 const PACKAGES: [&str; 2] = ["kubernetes-validate==1.37.0", "python-hcl2==7.3.1"];
 
-/// Installs the packages into a virtual environment, once for all runs, and returns its Python.
+/// Returns a Python that has the packages; `None` (and said so) if they cannot be installed.
 fn python() -> Option<PathBuf> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = PYTHON.get_or_init(|| {
-        let dir = repository().join("target/export-schemas");
-        let python = dir.join("bin/python");
-        if dir.join("complete").exists() {
-            return Some(python);
-        }
-        let run = |command: &mut Command| command.output().ok().filter(|it| it.status.success());
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&dir))?;
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ];
-        run(Command::new(&python).args(install).args(PACKAGES))?;
-        fs::write(dir.join("complete"), "").ok()?;
-        Some(python)
-    });
+    let found = python::with("export-schemas", &PACKAGES);
     if found.is_none() {
         skip("the schemas: `python3 -m venv` and PyPI");
     }
-    found.clone()
+    found
 }
 
 /// What the script prints about a file: its documents as JSON, after they were checked.
