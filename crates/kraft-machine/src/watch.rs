@@ -4,7 +4,6 @@
 //! machine waits (for a limited time) for these locks, so that the end can still be read.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -59,20 +58,11 @@ impl Machines {
     /// Starts watching a machine.
     pub fn watch(&self, id: &Id) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
-        // It may be removed meanwhile.
-        let unless_removed = |kind, error| match kind {
-            ErrorKind::NotFound => Error::not_found(*id),
-            _ => error,
-        };
-        let open = File::open(self.layout.machine(*id).path()).map_err(|error| {
-            unless_removed(
-                error.kind(),
-                Error::on("open the machine's directory")(error),
-            )
-        })?;
-        let dir = MachineDir::new(short_path(&open));
-        let shared = Lock::shared(&dir.watchers())
-            .map_err(|error| unless_removed(error.kind(), error.into()))?;
+        let dir = self.layout.machine(*id);
+        let open = File::open(dir.path()).map_err(Error::on("open the machine's directory"));
+        let open = open.map_err(|error| self.unless_removed(*id, error))?;
+        let shared = Lock::shared(&dir.watchers());
+        let shared = shared.map_err(|error| self.unless_removed(*id, error.into()))?;
         Ok(Watch {
             machines: self.clone(),
             id: *id,
@@ -80,6 +70,15 @@ impl Machines {
             open,
             _shared: shared,
         })
+    }
+
+    /// Returns the error for a machine that was removed meanwhile, or the given one.
+    fn unless_removed(&self, id: Id, error: Error) -> Error {
+        if self.layout.machine(id).path().exists() {
+            error
+        } else {
+            Error::not_found(id)
+        }
     }
 
     /// Waits for the end of a machine that was started and returns it; immediately if it has ended.
@@ -235,13 +234,10 @@ impl Watch {
 
     fn record(&self) -> Result<Record, Error> {
         let id = self.id;
+        // It may be removed before this watch began, or did not wait for it any longer.
         Record::load(&self.dir()).map_err(|source| {
-            if source.is_not_found() {
-                // It was removed before this watch began, or did not wait for it any longer.
-                Error::not_found(id)
-            } else {
-                Error::Unreadable { id, source }
-            }
+            self.machines
+                .unless_removed(id, Error::Unreadable { id, source })
         })
     }
 
