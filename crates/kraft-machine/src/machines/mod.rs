@@ -408,7 +408,7 @@ impl Machines {
             && let Ok(Some(_lock)) = Lock::try_exclusive(dir.path())
             && let Ok(present) = Record::load(dir)
         {
-            (record, status) = self.settle(present, dir)?;
+            (record, status) = self.settle_lost(present, dir)?;
         }
         // Of several, the first that gets the lock stays. If none can be started, the next access tries
         // again.
@@ -439,6 +439,16 @@ impl Machines {
                 return Some((record, status));
             }
         }
+    }
+
+    /// As [`settle`](Self::settle), but leaves to a living monitor what it is about to record: only a
+    /// parent knows how its VMM exited.
+    pub(crate) fn settle_lost(&self, record: Record, dir: &MachineDir) -> Option<(Record, Status)> {
+        let status = self.observe(&record, dir);
+        if status.is_consistent() {
+            return Some((record, status));
+        }
+        self.settle(record, dir)
     }
 
     /// Updates the record to the observed status, and removes a machine that has ended if its

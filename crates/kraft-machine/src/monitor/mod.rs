@@ -388,7 +388,7 @@ fn adopt(
     let lock = Lock::exclusive(dir.path())?;
     let mut record = Record::load(dir)?;
     machines.recover(&mut record, dir);
-    let Some((mut record, Status::Orphaned { .. })) = machines.settle(record, dir) else {
+    let Some((mut record, Status::Orphaned { .. })) = machines.settle_lost(record, dir) else {
         // It has ended, or another process was first.
         return Ok(None);
     };

@@ -9,7 +9,7 @@ use kraft_sys::process::{Identity, Process};
 use kraft_sys::tool::Tool;
 use rustix::process::Signal;
 
-use crate::bench::{Bench, PATIENCE, eventually, kill, spec};
+use crate::bench::{Bench, PATIENCE, eventually, kill, settings, spec};
 
 #[test]
 fn a_killed_vmm_is_reported_as_killed() {
@@ -95,6 +95,31 @@ fn a_machine_outlives_its_monitor_and_is_adopted_at_the_next_access() {
     eventually("the recorded end", || {
         std::fs::read_to_string(&record).unwrap().contains("killed")
     });
+}
+
+#[test]
+fn a_monitor_that_comes_too_late_leaves_the_end_to_the_one_that_is_there() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let machine = bench.machines.get(id).unwrap();
+    let identity = Identity::of(machine.monitor_pid.unwrap()).unwrap();
+    let monitor = Process::open(&identity).unwrap().unwrap();
+    // It cannot record the end yet.
+    monitor.signal(Signal::STOP).unwrap();
+    kill(machine.pid.unwrap());
+    let settings = settings(&bench.runtime_dir);
+    #[expect(clippy::disallowed_methods, reason = "a test starts its monitor")]
+    let late = std::process::Command::new(&settings.monitor[0])
+        .arg("adopt")
+        .arg(&bench.runtime_dir)
+        .args([id.to_string(), settings.console_limit.to_string()])
+        .output()
+        .unwrap();
+    assert!(late.status.success(), "{late:?}");
+    monitor.signal(Signal::CONT).unwrap();
+    let ending = bench.machines.wait(&id).unwrap();
+    // Only the parent of the VMM knows the signal.
+    assert_eq!(ending.reason, EndReason::Killed { signal: Some(9) });
 }
 
 #[test]
