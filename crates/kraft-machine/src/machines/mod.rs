@@ -441,8 +441,8 @@ impl Machines {
         }
     }
 
-    /// As [`settle`](Self::settle), but leaves to a living monitor what it is about to record: only a
-    /// parent knows how its VMM exited.
+    /// Updates the record of a machine that has no monitor, until both agree. What a living monitor is
+    /// about to record is left to it: only a parent knows how its VMM exited.
     pub(crate) fn settle_lost(&self, record: Record, dir: &MachineDir) -> Option<(Record, Status)> {
         let status = self.observe(&record, dir);
         if status.is_consistent() {
