@@ -303,7 +303,13 @@ fn no_program_takes_the_memory_of_the_kernel() {
         status == 0 && !failed && text.contains("\n1..14\n"),
         "{text}"
     );
-    let names = boot(&X86_64, "exhaust", "names", &little, Duration::from_secs(200));
+    let names = boot(
+        &X86_64,
+        "exhaust",
+        "names",
+        &little,
+        Duration::from_secs(200),
+    );
     let (text, status) = names.unwrap_or_default();
     assert!((0..125).contains(&status), "{status}: {text}");
 }
