@@ -9,7 +9,7 @@ use kraft_core::host::{Host, Kvm};
 use kraft_core::kernel::abilities::Abilities;
 use kraft_core::kernel::{BootProtocol, Guest, KernelImage};
 use kraft_machine::Id;
-use kraft_machine::driver::{Drivers, Launch};
+use kraft_machine::driver::{Drivers, Extras, Launch};
 use kraft_runu::config::Config;
 use kraft_runu::decide::{Found, Limits, SourceKind, decide};
 
@@ -105,8 +105,10 @@ fn check(config: &Config, found: &Found) {
         ports: &[],
         cards: &[],
         program: &program,
-        sandbox: true,
-        small_board: true,
+        extras: Extras {
+            sandbox: true,
+            small_board: true,
+        },
         saved: None,
         profile: false,
     });
