@@ -240,8 +240,8 @@ pub fn export(engine: Engine, workloads: &[Workload]) -> Result<Exported, Vec<St
     let mut out = Exported::default();
     if wrong.is_empty() {
         match engine {
-            Engine::Docker => shell::docker(workloads, &mut out, &mut wrong),
-            Engine::Containerd => shell::containerd(workloads, &mut out, &mut wrong),
+            Engine::Docker => shell::docker(workloads, &mut out),
+            Engine::Containerd => shell::containerd(workloads, &mut out),
             Engine::Compose => compose::compose(workloads, &mut out),
             Engine::Swarm => compose::swarm(workloads, &mut out),
             Engine::Podman => systemd::podman(workloads, &mut out, &mut wrong),
@@ -355,6 +355,16 @@ fn volume_source(volume: &Volume) -> String {
         Some(name) => name.clone(),
         None => volume.source.to_string_lossy().into_owned(),
     }
+}
+
+/// Returns a volume as Docker, Nomad and kraft write it: `SOURCE:DESTINATION[:ro]`.
+fn volume_word(volume: &Volume) -> String {
+    let read_only = if volume.read_only { ":ro" } else { "" };
+    format!(
+        "{}:{}{read_only}",
+        volume_source(volume),
+        volume.destination
+    )
 }
 
 /// The command of a health check, which `runu` understands.

@@ -7,7 +7,7 @@ use kraft_core::quantity::MIB;
 
 use super::quote::hcl;
 use super::shell::{DAEMON, indented};
-use super::{Exported, RUNU, Workload, comment, shown, volume_source};
+use super::{Exported, RUNU, Workload, comment, shown, volume_word};
 
 /// The setting of Nomad's clients with which jobs may name the runtime.
 const CLIENT: &str = "\
@@ -172,11 +172,7 @@ fn task(workload: &Workload, text: &mut String) {
         let _ = writeln!(text, "        ports = [{}]", list(ports.collect()));
     }
     if !workload.volumes.is_empty() {
-        let volumes = workload.volumes.iter().map(|volume| {
-            let read_only = if volume.read_only { ":ro" } else { "" };
-            let source = volume_source(volume);
-            hcl(&format!("{source}:{}{read_only}", volume.destination))
-        });
+        let volumes = workload.volumes.iter().map(|it| hcl(&volume_word(it)));
         let _ = writeln!(text, "        volumes = [{}]", list(volumes.collect()));
     }
     map("labels", 8, &workload.labels, text);

@@ -4,7 +4,7 @@ use kraft_core::lifecycle::RestartPolicy;
 use kraft_core::quantity::MIB;
 use kraft_core::shell_words;
 
-use super::{Exported, RUNU, Workload, comment, probe, volume_source};
+use super::{Exported, RUNU, Workload, comment, probe, volume_source, volume_word};
 
 /// The setting of a Docker daemon with which a container may name the runtime.
 pub(super) const DAEMON: &str = "{\"runtimes\": {\"runu\": {\"path\": \"/usr/local/bin/runu\"}}}\n";
@@ -48,7 +48,7 @@ fn script(steps: &str) -> String {
 }
 
 /// `docker run`.
-pub(super) fn docker(workloads: &[Workload], out: &mut Exported, _wrong: &mut Vec<String>) {
+pub(super) fn docker(workloads: &[Workload], out: &mut Exported) {
     let steps = format!(
         "1. Install kraft on the host, so that {RUNU} exists.\n\
          2. Add this to /etc/docker/daemon.json, then run `systemctl reload docker`:\n{}\
@@ -86,12 +86,7 @@ fn docker_run(workload: &Workload) -> String {
         words.flag("--publish", &docker_port(port));
     }
     for volume in &workload.volumes {
-        let read_only = if volume.read_only { ":ro" } else { "" };
-        let source = volume_source(volume);
-        words.flag(
-            "--volume",
-            &format!("{source}:{}{read_only}", volume.destination),
-        );
+        words.flag("--volume", &volume_word(volume));
     }
     for (name, value) in &workload.env {
         words.flag("--env", &format!("{name}={value}"));
@@ -135,7 +130,7 @@ pub(super) fn memory(bytes: u64) -> String {
 }
 
 /// `ctr`.
-pub(super) fn containerd(workloads: &[Workload], out: &mut Exported, _wrong: &mut Vec<String>) {
+pub(super) fn containerd(workloads: &[Workload], out: &mut Exported) {
     let steps = format!(
         "1. Install kraft on the host, so that {RUNU} exists.\n\
          2. Run this script.\n\

@@ -8,7 +8,7 @@ use kraft_core::quantity;
 use super::quote::unit;
 use super::shell::{indented, memory};
 use super::{
-    Exported, ExportedFile, KRAFT, Part, RUNU, Workload, comment, kubernetes, probe, volume_source,
+    Exported, ExportedFile, KRAFT, Part, RUNU, Workload, comment, kubernetes, probe, volume_word,
 };
 
 /// The setting of podman with which it knows the runtime.
@@ -91,12 +91,7 @@ fn service(workload: &Workload) -> String {
         command.flag("--cpus", &cpus.to_string());
     }
     for volume in &workload.volumes {
-        let read_only = if volume.read_only { ":ro" } else { "" };
-        let source = volume_source(volume);
-        command.flag(
-            "--volume",
-            &format!("{source}:{}{read_only}", volume.destination),
-        );
+        command.flag("--volume", &volume_word(volume));
     }
     for (key, value) in &workload.env {
         command.flag("--env", &format!("{key}={value}"));
@@ -197,13 +192,7 @@ fn quadlet(workload: &Workload) -> String {
         );
     }
     for volume in &workload.volumes {
-        let read_only = if volume.read_only { ":ro" } else { "" };
-        let source = unit_path(&volume_source(volume));
-        let _ = writeln!(
-            text,
-            "Volume={source}:{}{read_only}",
-            unit_path(&volume.destination)
-        );
+        let _ = writeln!(text, "Volume={}", unit_path(&volume_word(volume)));
     }
     for (key, pairs) in [("Environment", &workload.env), ("Label", &workload.labels)] {
         for (name, value) in pairs {
