@@ -35,6 +35,8 @@ use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::holder::{Netlink, tap};
 
+mod translation;
+
 /// The name of the device of a machine's card; the kernel adds a number.
 const CARD: &str = "runu%d";
 /// What their names begin with.
@@ -103,12 +105,25 @@ pub fn links() -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
-/// Removes what a machine left behind that was killed: redirections and kept devices.
+/// Has connections from inside this namespace to addresses that a machine has taken over go to the
+/// machine's address `to` on a card that [connects](connect) it with this namespace, which is `own`
+/// there.
+///
+/// # Errors
+///
+/// If the system refuses: it has no translation of addresses (`nf_tables`).
+pub fn translate(addresses: &[Ipv4Addr], own: Ipv4Addr, to: Ipv4Addr) -> io::Result<()> {
+    translation::add(addresses, own, to)
+}
+
+/// Removes what a machine left behind that was killed: redirections, kept devices and translations.
 ///
 /// # Errors
 ///
 /// If the interfaces cannot be listed.
 pub fn clean(links: &[Link]) -> io::Result<()> {
+    // There is none, as a rule.
+    let _ = translation::remove();
     let mut netlink = Netlink::open()?;
     for link in links {
         // There is none, as a rule.

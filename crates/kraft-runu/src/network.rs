@@ -69,6 +69,8 @@ pub(crate) struct Cards {
     pub(crate) links: Vec<Link>,
     /// Whether the last card is that between supervisor and guest.
     pub(crate) control: bool,
+    /// What does not work, as a sentence.
+    pub(crate) note: Option<String>,
     /// Says that a machine runs in this namespace.
     _claim: Option<std::os::fd::OwnedFd>,
 }
@@ -90,6 +92,7 @@ impl Cards {
             devices: Vec::new(),
             links: Vec::new(),
             control: false,
+            note: None,
             _claim: None,
         }
     }
@@ -132,6 +135,14 @@ impl Cards {
             };
             taken.add(tap, control);
             taken.control = true;
+            let addresses: Vec<Ipv4Addr> = links.iter().map(|link| link.address).collect();
+            taken.note = takeover::translate(&addresses, SUPERVISOR, GUEST)
+                .err()
+                .map(|e| {
+                    format!(
+                        "processes in the network namespace reach the guest at {GUEST} only: {e}"
+                    )
+                });
         }
         taken.links = links;
         Ok(taken)

@@ -64,6 +64,15 @@ pub(super) fn launch(
             Cards::take(names, can.limits.networks)?
         }
     };
+    let warn = |sentence: &str| {
+        failure::log_to(
+            container.log.as_deref(),
+            container.log_json,
+            "warning",
+            sentence,
+        );
+    };
+    cards.note.iter().for_each(|note| warn(note));
     if cards.control {
         names::relay(&servers)?;
         for file in files.iter_mut().filter(|file| file.path == RESOLVERS) {
