@@ -35,6 +35,12 @@ pub(crate) fn understand(command: &[String]) -> Option<HealthProbe> {
             Some(HealthProbe::Tcp { port })
         }
         [program, "http", target] if is_probe(program) => HealthProbe::http(target).ok(),
+        // Engines put a check that is one line behind a shell.
+        [_, "-c", line] if line.split_ascii_whitespace().next().is_some_and(is_probe) => {
+            let command = line.split("||").next().unwrap_or(line);
+            let words = command.split_ascii_whitespace().map(str::to_owned);
+            understand(&words.collect::<Vec<_>>())
+        }
         _ => compose::probe_of(command),
     }
 }
@@ -104,11 +110,20 @@ mod tests {
             understand(&["/runu-probe", "http", "80/x"]),
             shown("http 80/x")
         );
+        for line in ["runu-probe http 80/x", " runu-probe http 80/x || exit 1"] {
+            assert_eq!(understand(&["/bin/sh", "-c", line]), shown("http 80/x"));
+        }
         assert_eq!(
             understand(&["/bin/sh", "-c", "curl -f http://localhost:8080/a || exit 1"]),
             shown("http 8080/a")
         );
-        for line in [&["sh"][..], &["runu-probe", "tcp", "0"], &["ls", "-l"], &[]] {
+        for line in [
+            &["sh"][..],
+            &["runu-probe", "tcp", "0"],
+            &["sh", "-c", "runu-probe tcp 80; ls"],
+            &["ls", "-l"],
+            &[],
+        ] {
             assert_eq!(understand(line), None, "{line:?}");
         }
     }
