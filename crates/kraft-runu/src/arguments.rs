@@ -61,8 +61,7 @@ const GLOBAL_VALUES: [&str; 7] = [
     "delegate",
 ];
 
-/// Flags of commands that have a value (runc 1.2), by the commands' sum: none means different things
-/// in this respect.
+/// Flags of commands that have a value (runc 1.2). Only `-f` is a switch elsewhere.
 const VALUES: [&str; 38] = [
     "bundle",
     "b",
@@ -104,6 +103,29 @@ const VALUES: [&str; 38] = [
     "pidfd-socket",
 ];
 
+/// Switches of commands (runc 1.2).
+const SWITCHES: [&str; 16] = [
+    "all",
+    "a",
+    "force",
+    "f",
+    "detach",
+    "d",
+    "stats",
+    "quiet",
+    "q",
+    "help",
+    "h",
+    "keep",
+    "no-pivot",
+    "no-new-keyring",
+    "no-subreaper",
+    "pidfd",
+];
+
+/// Commands whose arguments behind the id are those of another program.
+const OTHERS: [&str; 2] = ["exec", "ps"];
+
 impl Arguments {
     /// Parses arguments, without the program's name.
     pub(crate) fn parse(args: &[OsString]) -> Self {
@@ -116,7 +138,7 @@ impl Arguments {
         };
         let mut left = args.iter();
         while let Some(arg) = left.next() {
-            let Some((name, joined)) = flag(arg).filter(|_| parsed.rest.is_empty()) else {
+            let Some((name, joined)) = flag(arg).filter(|(name, _)| parsed.takes(name)) else {
                 parsed.plain.push(arg.clone());
                 match &parsed.verb {
                     None => parsed.verb = Some(arg.to_string_lossy().into_owned()),
@@ -124,12 +146,7 @@ impl Arguments {
                 }
                 continue;
             };
-            let known: &[&str] = match parsed.verb {
-                None => &GLOBAL_VALUES,
-                // `ps -e` is an option of the host's `ps`.
-                Some(_) => &VALUES,
-            };
-            let separate = joined.is_none() && known.contains(&name.as_str());
+            let separate = joined.is_none() && parsed.has_value(&name);
             let value = if separate {
                 left.next().cloned()
             } else {
@@ -148,6 +165,23 @@ impl Arguments {
             }
         }
         parsed
+    }
+
+    /// Returns whether a flag at this place is one of this program: behind the id only those are that
+    /// are known, as `kill ID -9` is no flag.
+    fn takes(&self, name: &str) -> bool {
+        let Some(verb) = &self.verb else { return true };
+        let known = VALUES.contains(&name) || SWITCHES.contains(&name);
+        self.rest.is_empty() || known && !OTHERS.contains(&verb.as_str())
+    }
+
+    /// Returns whether a flag at this place has a value.
+    fn has_value(&self, name: &str) -> bool {
+        match self.verb.as_deref() {
+            None => GLOBAL_VALUES.contains(&name),
+            Some("delete") if name == "f" => false,
+            Some(_) => VALUES.contains(&name),
+        }
     }
 
     /// Returns the id, which follows the command.
@@ -257,6 +291,8 @@ mod tests {
         assert!(parsed.flags.all);
         assert_eq!(parsed.rest, ["x", "15"]);
         assert!(parse("delete --force x").flags.force);
+        let short = parse("delete -f x");
+        assert!(short.flags.force && short.id() == Some("x"));
         assert!(!parse("delete --force=false x").flags.force);
         assert!(parse("--version").global.version);
         let update = parse("update --resources - x");
@@ -264,5 +300,11 @@ mod tests {
         assert_eq!(update.id(), Some("x"));
         let ps = parse("ps --format json x -ef");
         assert_eq!(ps.rest, ["x", "-ef"]);
+        let behind = parse("create x --bundle /b --pid-file=/p");
+        assert_eq!(behind.flags.bundle.as_deref(), Some("/b".as_ref()));
+        assert_eq!(behind.flags.pid_file.as_deref(), Some("/p".as_ref()));
+        assert_eq!(behind.rest, ["x"]);
+        assert_eq!(parse("kill x -9").rest, ["x", "-9"]);
+        assert_eq!(parse("exec x ls --all").rest, ["x", "ls", "--all"]);
     }
 }

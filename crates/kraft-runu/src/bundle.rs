@@ -18,6 +18,12 @@ const LARGEST_KERNEL: u64 = 1 << 30;
 /// The largest note of `kraft pkg` that is read, in bytes.
 const LARGEST_METADATA: u64 = 1 << 20;
 
+/// The part of a configuration by which a unikernel is distinguished from an ordinary container.
+#[derive(Default, serde::Deserialize)]
+struct OnlyRoot {
+    root: config::Root,
+}
+
 /// A bundle.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
@@ -35,10 +41,28 @@ impl Bundle {
         })?;
         let file = path.join("config.json");
         let bytes = fs::read_file(&file, config::LARGEST)?;
-        let config = Config::parse(&bytes)
-            .map_err(|e| Failure::of(&format!("`{}` is not valid", file.display()), &e))?;
-        let root = path.join(&config.root.path);
-        Ok(Self { path, config, root })
+        let parsed = Config::parse(&bytes);
+        // What this runtime does not understand may be an ordinary container, whose runtime does.
+        let only = || serde_json::from_slice::<OnlyRoot>(&bytes).unwrap_or_default();
+        let root = parsed
+            .as_ref()
+            .map_or_else(|_| only().root, |config| config.root.clone());
+        let mut bundle = Self {
+            root: path.join(&root.path),
+            path,
+            config: Config::default(),
+        };
+        match parsed {
+            Ok(config) => bundle.config = config,
+            Err(e) if root.path.is_empty() || bundle.has_kernel() => {
+                return Err(Failure::of(
+                    &format!("`{}` is not valid", file.display()),
+                    &e,
+                ));
+            }
+            Err(_) => {}
+        }
+        Ok(bundle)
     }
 
     /// Returns whether the root file system is that of a unikernel.
@@ -154,6 +178,16 @@ mod tests {
         assert!(bundle.has_kernel());
         let error = bundle.examine().unwrap_err().to_string();
         assert!(error.contains("it is a script"), "{error}");
+    }
+
+    #[test]
+    fn only_a_unikernel_needs_a_configuration_that_is_understood() {
+        let strange = r#"{"root":{"path":"rootfs"},"hooks":{"prestart":[{"timeout":-1}]}}"#;
+        let (dir, bundle) = bundle(strange);
+        assert!(!bundle.has_kernel());
+        fs::replace_file(&bundle.root.join(KERNEL), b"k").unwrap();
+        let error = Bundle::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("config.json` is not valid"), "{error}");
     }
 
     #[test]

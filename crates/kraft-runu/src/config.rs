@@ -212,11 +212,40 @@ impl Config {
     ///
     /// If it is not JSON, or a field that is used has another type.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        let mut value = serde_json::from_slice(bytes)?;
+        remove_nulls(&mut value);
+        serde_json::from_value(value)
     }
 
     /// Returns the namespace of a kind: `None` if the container has that of the host.
     pub fn namespace(&self, kind: &str) -> Option<&Namespace> {
         self.linux.namespaces.iter().find(|it| it.kind == kind)
+    }
+}
+
+/// Removes fields that are `null`, which other runtimes take as missing.
+fn remove_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_null_is_missing() {
+        let text = br#"{"process":{"args":["/a"],"env":null},"mounts":null,"hooks":null,
+            "annotations":null,"linux":{"namespaces":[{"type":"network","path":null}]}}"#;
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.process.unwrap().args, ["/a"]);
+        assert_eq!(config.linux.namespaces[0].path, "");
+        assert!(Config::parse(br#"{"process":{"args":[null]}}"#).is_err());
     }
 }

@@ -19,7 +19,9 @@ fn json(value: &impl Serialize) -> Result<String, Failure> {
 /// Prints the state of a container.
 pub(crate) fn state(dir: &StateDir) -> Result<(), Failure> {
     let container = dir.load()?;
-    print(&json(&container.oci_state(dir.status(&container)))?)
+    // On several lines, as runc does: scripts look for `"status": "running"`.
+    let state = serde_json::to_string_pretty(&container.oci_state(dir.status(&container)));
+    print(&state.map_err(|e| Failure::of("cannot write JSON", &e))?)
 }
 
 /// A line of `list`, as runc names its fields.
