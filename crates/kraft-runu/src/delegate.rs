@@ -50,9 +50,12 @@ pub(crate) fn find(ctx: &Context<'_>) -> Result<OsString, Failure> {
         })
 }
 
+/// Where programs are looked for beside `PATH`: podman runs this one without it, except to create.
+const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Returns the path of a program that is not this one under another name.
 fn locate(name: &OsStr) -> Option<OsString> {
-    let path = tool::locate(name)?;
+    let path = tool::locate(name).or_else(|| tool::find(name, Some(OsStr::new(USUAL))))?;
     let own = fs::is_same_file(&path, OWN_PROGRAM.as_ref());
     (!own).then(|| path.into_os_string())
 }

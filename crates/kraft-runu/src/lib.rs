@@ -60,6 +60,27 @@ pub struct Environment {
     pub runtime_dir: Option<PathBuf>,
 }
 
+impl Environment {
+    /// Returns a directory for what does not outlive this boot: below that of the user, unless this
+    /// is the host's root. Engines without root run this program as the root of a user namespace.
+    fn dir(&self, name: &str) -> PathBuf {
+        match &self.runtime_dir {
+            Some(dir) if !rustix::process::geteuid().is_root() || in_user_namespace() => {
+                dir.join(name)
+            }
+            _ => PathBuf::from("/run").join(name),
+        }
+    }
+}
+
+/// Returns whether this process is in a user namespace other than the first (`user_namespaces(7)`).
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mut numbers = map.split_ascii_whitespace();
+    let all = [Some("0"), Some("0"), Some("4294967295")];
+    !map.is_empty() && all.into_iter().any(|number| number != numbers.next())
+}
+
 /// Runs a command line, without the program's name, and returns the exit code.
 ///
 /// ```
@@ -72,8 +93,14 @@ pub fn main(args: &[OsString], environment: &Environment) -> u8 {
         Ok(code) => code,
         Err(failure) => {
             failure::log(&arguments.global, "error", &failure.0);
+            // As with runc: with a log, engines look for certain words, else users read it.
+            let label = if arguments.global.log.is_none() {
+                "error: "
+            } else {
+                ""
+            };
             // Nothing is left to report to, if this fails.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            let _ = writeln!(std::io::stderr(), "{label}{failure}");
             1
         }
     }
@@ -90,10 +117,7 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(arguments: &'a Arguments, environment: &'a Environment) -> Result<Self, Failure> {
-        let own = || match &environment.runtime_dir {
-            Some(dir) if !rustix::process::geteuid().is_root() => dir.join(NAME),
-            _ => PathBuf::from("/run").join(NAME),
-        };
+        let own = || environment.dir(NAME);
         let root = arguments.global.root.clone().unwrap_or_else(own);
         let root = std::path::absolute(&root)
             .map_err(|e| Failure::of(&format!("cannot use `{}`", root.display()), &e))?;

@@ -1,7 +1,7 @@
 //! How the administrator of a host configures this runtime: `/etc/kraft/runu.json`, since engines pass
 //! no arguments of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kraft_core::platform::Platform;
 use kraft_core::quantity::MIB;
@@ -79,14 +79,6 @@ impl Settings {
             }
         }
         drivers
-    }
-}
-
-/// Returns the directory for what is known about this host, such as whether guests run under KVM.
-pub(crate) fn host_dir(runtime_dir: Option<&Path>) -> PathBuf {
-    match runtime_dir {
-        Some(dir) if !rustix::process::geteuid().is_root() => dir.join("kraft-runu"),
-        _ => PathBuf::from("/run/kraft-runu"),
     }
 }
 

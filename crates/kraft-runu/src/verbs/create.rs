@@ -9,17 +9,16 @@ use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
 use kraft_core::platform::Platform;
 use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Id, host};
-use kraft_sys::process::{Identity, OWN_PROGRAM, Process};
+use kraft_sys::process::{Identity, OWN_PROGRAM};
 use kraft_sys::{fs, tool};
-use rustix::process::Signal;
 
+use super::delete;
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Resources};
 use crate::control::{self, Request};
 use crate::decide::{self, Limits};
 use crate::failure::Failure;
-use crate::settings::host_dir;
 use crate::state::{Container, Network, StateDir, Status};
 use crate::{Context, console, hooks, network, supervisor};
 
@@ -43,7 +42,7 @@ pub(crate) fn exec(ctx: &Context<'_>, bundle: &Bundle) -> Result<(), Failure> {
         }
     };
     let made = create(ctx, bundle, &dir, &mut container, &resources);
-    made.inspect_err(|_| undo(&dir, &container))
+    made.inspect_err(|_| undo(ctx, &dir, &container))
 }
 
 /// Describes the container, with the limits of its control group. Nothing is made yet.
@@ -102,7 +101,8 @@ fn describe(
 /// Determines what this host can run, and whether it has Firecracker.
 fn examine_host(ctx: &Context<'_>, guest: Arch) -> (Host, bool) {
     let settings = kraft_machine::Settings {
-        runtime_dir: host_dir(ctx.environment.runtime_dir.as_deref()),
+        // What is known about this host, such as whether guests run under KVM.
+        runtime_dir: ctx.environment.dir("kraft-runu"),
         monitor: Vec::new(),
         drivers: ctx.settings.drivers(),
         console_limit: DEFAULT_CONSOLE_LIMIT,
@@ -220,14 +220,10 @@ fn wait_until_ready(dir: &StateDir, child: &mut Child) -> Result<(), Failure> {
     }
 }
 
-/// Removes what a failed creation has made.
-fn undo(dir: &StateDir, container: &Container) {
-    if let Some(supervisor) = &container.supervisor
-        && let Ok(Some(process)) = Process::open(supervisor)
-    {
-        let _ = process.signal(Signal::KILL);
-        let _ = process.wait(Some(Duration::from_secs(5)));
-    }
+/// Removes what a failed creation has made. Hooks may have run, so those after the end do, too.
+fn undo(ctx: &Context<'_>, dir: &StateDir, container: &Container) {
+    let _ = delete::kill(container);
     let _ = container.cgroup.remove();
     let _ = dir.remove();
+    delete::run_poststop(ctx, container);
 }

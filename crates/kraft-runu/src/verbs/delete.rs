@@ -13,13 +13,22 @@ use crate::{Context, hooks, network};
 /// How long a supervisor may take to end that was killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deletes a container.
+/// Deletes a container, by force if that is asked for.
 pub(crate) fn exec(ctx: &Context<'_>, dir: &StateDir) -> Result<(), Failure> {
+    delete(ctx, dir, ctx.arguments.flags.force)
+}
+
+/// Deletes a container, even if it runs.
+pub(super) fn forced(ctx: &Context<'_>, dir: &StateDir) -> Result<(), Failure> {
+    delete(ctx, dir, true)
+}
+
+fn delete(ctx: &Context<'_>, dir: &StateDir, force: bool) -> Result<(), Failure> {
     let _lock = dir.lock()?;
     let container = dir.load()?;
     let status = dir.status(&container);
     match status {
-        Status::Running | Status::Paused if !ctx.arguments.flags.force => {
+        Status::Running | Status::Paused if !force => {
             return Err(Failure(format!(
                 "cannot delete container {} that is not stopped: {}",
                 container.id,
@@ -31,6 +40,13 @@ pub(crate) fn exec(ctx: &Context<'_>, dir: &StateDir) -> Result<(), Failure> {
     }
     container.cgroup.remove()?;
     dir.remove()?;
+    run_poststop(ctx, &container);
+    clean_network(&container);
+    Ok(())
+}
+
+/// Runs the hooks of a container that is gone.
+pub(super) fn run_poststop(ctx: &Context<'_>, container: &Container) {
     let state = container.oci_state(Status::Stopped);
     for hook in &container.hooks.poststop {
         if let Err(failure) = hooks::run(std::slice::from_ref(hook), "poststop", &state) {
@@ -38,11 +54,10 @@ pub(crate) fn exec(ctx: &Context<'_>, dir: &StateDir) -> Result<(), Failure> {
             ctx.warn(&failure.0);
         }
     }
-    clean_network(&container);
-    Ok(())
 }
 
-fn kill(container: &Container) -> Result<(), Failure> {
+/// Kills the supervisor of a container, and with it the machine.
+pub(super) fn kill(container: &Container) -> Result<(), Failure> {
     let Some(supervisor) = &container.supervisor else {
         return Ok(());
     };

@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments, environment: &Environment) -> Result<u8
     };
     let ctx = Context::new(arguments, environment)?;
     match verb {
-        "features" => features::exec().map(|()| 0),
+        "features" => features::exec(&ctx).map(|()| 0),
         "list" => show::list(&ctx).map(|()| 0),
         "create" | "run" => {
             let bundle = arguments.flags.bundle.as_deref();

@@ -4,9 +4,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use kraft_sys::process::Process;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use super::{create, start};
+use super::{create, delete, start};
 use crate::Context;
 use crate::bundle::Bundle;
 use crate::failure::Failure;
@@ -19,7 +21,10 @@ pub(crate) fn exec(ctx: &Context<'_>, bundle: &Bundle) -> Result<u8, Failure> {
     let id = ctx.arguments.id().unwrap_or_default();
     let dir = StateDir::new(&ctx.root, id)?;
     let container = dir.load()?;
-    start::exec(ctx, &dir)?;
+    if let Err(failure) = start::exec(ctx, &dir) {
+        let _ = delete::forced(ctx, &dir);
+        return Err(failure);
+    }
     if ctx.arguments.flags.detach {
         return Ok(0);
     }
@@ -31,13 +36,26 @@ pub(crate) fn exec(ctx: &Context<'_>, bundle: &Bundle) -> Result<u8, Failure> {
     };
     // It is a child of this process.
     if let Some(process) = Process::open(supervisor).map_err(failed)? {
-        process.wait(None::<Duration>).map_err(failed)?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(failed)?;
+        let handle = signals.handle();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for signal in signals.forever() {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _ = process.signal(signal);
+                    }
+                }
+            });
+            let waited = process.wait(None::<Duration>);
+            handle.close();
+            waited
+        })
+        .map_err(failed)?;
     }
     let pid = i32::try_from(supervisor.pid).ok().and_then(Pid::from_raw);
     let waited = waitpid(pid, WaitOptions::empty()).map_err(|e| failed(e.into()))?;
     let status = waited.map(|(_, status)| std::process::ExitStatus::from_raw(status.as_raw()));
-    container.cgroup.remove()?;
-    dir.remove()?;
+    delete::forced(ctx, &dir)?;
     let code = status.and_then(|it| it.code().or_else(|| Some(128 + it.signal()?)));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

@@ -1,5 +1,6 @@
 //! `start`, `pause` and `resume`: requests to the supervisor.
 
+use super::delete;
 use crate::control::{self, Request};
 use crate::failure::Failure;
 use crate::state::{Container, StateDir, Status};
@@ -26,11 +27,9 @@ pub(crate) fn exec(ctx: &Context<'_>, dir: &StateDir) -> Result<(), Failure> {
     }
     ask(dir, &container, Request::Start)?;
     let state = container.oci_state(Status::Running);
-    if let Err(failure) = hooks::run(&container.hooks.poststart, "poststart", &state) {
-        // The specification wants a warning only.
-        ctx.warn(&failure.0);
-    }
-    Ok(())
+    // As with runc, and since version 1.2.1 of the specification: the container is stopped.
+    hooks::run(&container.hooks.poststart, "poststart", &state)
+        .inspect_err(|_| drop(delete::kill(&container)))
 }
 
 /// Pauses the machine of a container.
