@@ -126,8 +126,9 @@ impl Runtime {
         let out = self.bench.path().join(format!("{id}.out"));
         let file = fs::File::create(&out).unwrap();
         let pid = self.bench.path().join(format!("{id}.pid"));
-        let args = ["create", "--bundle", bundle.to_str().unwrap()];
-        let args = [&args[..], &["--pid-file", pid.to_str().unwrap(), id]].concat();
+        // Flags may be behind the id.
+        let args = ["create", id, "--bundle", bundle.to_str().unwrap()];
+        let args = [&args[..], &["--pid-file", pid.to_str().unwrap()]].concat();
         let status = self
             .command(&args)
             .stdout(file.try_clone().unwrap())
@@ -239,9 +240,13 @@ fn a_container_that_cannot_be_a_machine_leaves_nothing() {
     };
     let bundle = runtime.bundle(&["x"], &Value::Null);
     let create = ["create", "--bundle", bundle.to_str().unwrap(), "bad"];
-    let hook = json!({ "hooks": { "prestart": [{
-        "path": "/bin/sh", "args": ["sh", "-c", "echo no network >&2; exit 1"],
-    }]}});
+    let mark = runtime.bench.path().join("mark");
+    let script = |script: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    let after = script(&format!("echo poststop >> {}", mark.display()));
+    let marks = || fs::read_to_string(&mark).unwrap_or_default();
+    let hook = json!({ "hooks": {
+        "prestart": script("echo no network >&2; exit 1"), "poststop": after,
+    }});
     let kernel = bundle.join("rootfs/unikraft/bin/kernel");
     for (what, more, expected) in [
         ("a failed hook", hook, "no network"),
@@ -278,12 +283,80 @@ fn a_container_that_cannot_be_a_machine_leaves_nothing() {
         runtime.is_clean();
         fs::write(bundle.join("config.json"), saved).unwrap();
     }
+    assert_eq!(marks(), "poststop\n", "the hooks after the end have run");
+    // A failed hook after the start ends the machine.
+    let saved = fs::read(bundle.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&saved).unwrap();
+    config["hooks"] = json!({ "poststart": script("exit 1"), "poststop": after });
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    let _ = runtime.create("bad", &bundle);
+    let failed = runtime.run(&["start", "bad"]).exits(1);
+    assert!(failed.stderr.contains("poststart"), "{}", failed.stderr);
+    assert_eq!(runtime.status("bad"), "stopped");
+    let _ = runtime.run(&["delete", "bad"]).success();
+    // `run` is all of it at once.
+    config["hooks"] = json!({ "poststop": after });
+    config["process"]["args"] = json!(["@exit:7"]);
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    let _ = runtime
+        .run(&["run", "--bundle", bundle.to_str().unwrap(), "bad"])
+        .exits(7);
+    assert_eq!(marks().lines().count(), 3);
+    runtime.is_clean();
     // A file of the host in place of the kernel.
     fs::remove_file(&kernel).unwrap();
     symlink("/etc/shadow", &kernel).unwrap();
     let failed = runtime.run(&create).exits(1);
     assert!(failed.stderr.contains("symbolic link"), "{}", failed.stderr);
     runtime.is_clean();
+}
+
+/// As podman without root does: as the root of a user namespace, with nothing but the user's directory
+/// in the environment, and without `PATH` for everything but `create`.
+#[test]
+fn the_root_of_a_user_namespace_runs_machines() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let bundle = runtime.bundle(&["@exit:7"], &Value::Null);
+    let dir = runtime.bench.path().join("user");
+    fs::create_dir(&dir).unwrap();
+    let own = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--user", "--map-root-user"])
+            .arg(&runtime.program)
+            .args(args)
+            .env("XDG_RUNTIME_DIR", &dir)
+            .stdin(Stdio::null());
+        command
+    };
+    let mark = bundle.join("mark");
+    let script = format!("ls {} > {}", dir.join("runu").display(), mark.display());
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap();
+    config["hooks"] = json!({ "poststart": [{
+        "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"],
+    }]});
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    let run = ["run", "--bundle", bundle.to_str().unwrap(), "mine"];
+    let _ = Outcome::of(&mut own(&run)).exits(7);
+    assert_eq!(fs::read_to_string(mark).unwrap(), "mine\n");
+    assert_eq!(fs::read_dir(dir.join("runu")).unwrap().count(), 0);
+    if !installed("runc") {
+        return skip("runc is not installed: scripts/setup.sh test");
+    }
+    // Engines ask what ordinary containers can have.
+    let mut bare = Command::new(&runtime.program);
+    let features = Outcome::of(bare.arg("features").env_clear()).success();
+    let features: Value = serde_json::from_str(&features.stdout).unwrap();
+    let annotations = features["annotations"].as_object().unwrap();
+    for name in [
+        "org.opencontainers.runc.version",
+        "org.unikraft.runu.version",
+    ] {
+        assert!(annotations.contains_key(name), "{annotations:?}");
+    }
 }
 
 #[test]
@@ -321,6 +394,12 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
             let pid = runtime.state("web")["pid"].as_u64().unwrap();
             let probe = ["exec", "web", "runu-probe", "http", "8080/"];
             let _ = runtime.run(&probe).success();
+            let line = "runu-probe http 8080/ || exit 1";
+            let _ = runtime
+                .run(&["exec", "web", "/bin/sh", "-c", line])
+                .success();
+            let inside = namespace.get("10.99.7.2", 8080);
+            assert!(inside.contains("200 OK"), "{inside}");
             let _ = runtime
                 .run(&["exec", "web", "runu-probe", "tcp", "81"])
                 .exits(1);
@@ -381,6 +460,17 @@ impl Namespace {
 
     fn path(&self) -> String {
         format!("/var/run/netns/{}", self.0)
+    }
+
+    /// Fetches a page from inside, as other containers of a Pod do.
+    fn get(&self, address: &str, port: u16) -> String {
+        let script = format!(
+            "exec 3<>/dev/tcp/{address}/{port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+        );
+        let args = ["netns", "exec", &self.0, "bash", "-c", &script];
+        let output = Command::new("ip").args(args).output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&printed).into_owned()
     }
 
     fn ip(&self, args: &[&str]) -> String {
