@@ -38,7 +38,7 @@ TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run conformance conformance-run fuzz install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run conformance conformance-run fuzz book install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -120,6 +120,8 @@ check-run:
 	@$(RUST); $(XTASK) examples
 	@echo "make: checking that generated files are up to date"
 	@$(RUST); $(XTASK) docs --check
+	@echo "make: checking the links of the documentation"
+	@$(RUST); $(XTASK) links
 	@echo "make: checking the documentation"
 	@$(RUST); $(DOC_COMPLAINTS) cargo doc $(ALL) --lib --bin xtask --no-deps --document-private-items --quiet
 	@$(RUST); if command -v cargo-deny >/dev/null; then \
@@ -148,7 +150,11 @@ bench-run: guests
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a nightly Rust and cargo-fuzz)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
-install: ## Install kraft, its man pages and completions under PREFIX (/usr/local)
+book: ## Build the website of docs/ in target/book (needs mdBook)
+	@command -v mdbook >/dev/null || { echo "make: mdbook is not installed: cargo install --locked mdbook" >&2; exit 1; }
+	@mdbook build
+
+install: ## Install kraft, its man pages, completions and JSON Schemas under PREFIX (/usr/local)
 	@scripts/setup.sh demo
 	@$(AS_OWNER) $(MAKE) runtime
 	@echo "make: building with optimisation"

@@ -5,6 +5,7 @@
 //! cargo xtask dist              the files of a release
 //! cargo xtask docs [--check]   the checked-in references made from the code
 //! cargo xtask examples         an example for every crate and every public module
+//! cargo xtask links            the links of the documentation, and its table of contents
 //! cargo xtask man DIRECTORY    the manual, for packagers and `make install`
 //! cargo xtask words            the phrases that our prose does not use
 //! ```
@@ -16,6 +17,7 @@ mod dist;
 mod docs;
 mod examples;
 mod licences;
+mod links;
 mod man;
 mod markdown;
 mod modules;
@@ -48,6 +50,8 @@ enum Chore {
     },
     /// Fail on crates and public modules without an example
     Examples,
+    /// Fail on links of the documentation that lead nowhere
+    Links,
     /// Write a manual page for every command
     Man {
         /// Where to write them
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Chore::Dist(args) => dist::exec(root(), &args),
         Chore::Docs { check } => docs::exec(root(), check),
         Chore::Examples => examples::exec(root()),
+        Chore::Links => links::exec(root()),
         Chore::Man { directory } => man::exec(&directory),
         Chore::Words { paths, count } => words::exec(root(), &paths, count),
     };
