@@ -26,6 +26,7 @@
           installPhase = ''
             install -D kraft $out/bin/kraft
             install -D -m 644 -t $out/share/man/man1 man/*.1
+            install -D -m 644 -t $out/share/kraft/schema schema/*.json
             install -D -m 644 completions/kraft $out/share/bash-completion/completions/kraft
             install -D -m 644 completions/_kraft $out/share/zsh/site-functions/_kraft
             install -D -m 644 completions/kraft.fish $out/share/fish/vendor_completions.d/kraft.fish

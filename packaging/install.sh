@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs a released kraft: the static program, its manual and its completions.
+# Installs a released kraft: the static program, its manual, completions and JSON Schemas.
 #
 #   curl -fsSL https://github.com/unikraft/kraft/releases/latest/download/install.sh | sh
 #
@@ -58,12 +58,13 @@ tar -xzf "$scratch/$archive" -C "$scratch"
 files=$scratch/kraft-$version-$target
 
 mkdir -p "$PREFIX/bin" "$PREFIX/share/man/man1" "$PREFIX/share/bash-completion/completions" \
-    "$PREFIX/share/zsh/site-functions" "$PREFIX/share/fish/vendor_completions.d"
+    "$PREFIX/share/zsh/site-functions" "$PREFIX/share/fish/vendor_completions.d" "$PREFIX/share/kraft/schema"
 # A running kraft keeps its program.
 cp "$files/kraft" "$PREFIX/bin/.kraft.new"
 chmod 755 "$PREFIX/bin/.kraft.new"
 mv -f "$PREFIX/bin/.kraft.new" "$PREFIX/bin/kraft"
 cp "$files"/man/*.1 "$PREFIX/share/man/man1/"
+cp "$files"/schema/*.json "$PREFIX/share/kraft/schema/"
 cp "$files/completions/kraft" "$PREFIX/share/bash-completion/completions/kraft"
 cp "$files/completions/_kraft" "$PREFIX/share/zsh/site-functions/_kraft"
 cp "$files/completions/kraft.fish" "$PREFIX/share/fish/vendor_completions.d/kraft.fish"

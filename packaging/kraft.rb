@@ -19,6 +19,7 @@ class Kraft < Formula
   def install
     bin.install "kraft"
     man1.install Dir["man/*.1"]
+    (share/"kraft").install "schema"
     bash_completion.install "completions/kraft"
     zsh_completion.install "completions/_kraft"
     fish_completion.install "completions/kraft.fish"

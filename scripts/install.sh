@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a built kraft with its manual and completions.
+# Installs a built kraft with its manual, completions and JSON Schemas.
 #
 #   scripts/install.sh BINARY PREFIX
 set -euo pipefail
@@ -18,6 +18,7 @@ install -D --mode 755 --verbose "$binary" "$prefix/bin/kraft"
 # Under this name it is the runtime for container engines.
 ln --symbolic --force kraft "$prefix/bin/runu"
 install -D --mode 644 --target-directory "$prefix/share/man/man1" target/man/*.1
+install -D --mode 644 --target-directory "$prefix/share/kraft/schema" schema/*.json
 completions() {
     mkdir -p "$(dirname "$prefix/share/$2")"
     "$binary" completion "$1" >"$prefix/share/$2"
@@ -25,4 +26,4 @@ completions() {
 completions bash bash-completion/completions/kraft
 completions zsh zsh/site-functions/_kraft
 completions fish fish/vendor_completions.d/kraft.fish
-echo "installed kraft, its man pages and completions under $prefix"
+echo "installed kraft, its man pages, completions and JSON Schemas under $prefix"

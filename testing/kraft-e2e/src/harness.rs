@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::limit::Limit;
-use crate::program;
+use crate::{output_schema, program};
 
 /// How long anything may take before a test says it hangs. Generous on purpose: it only decides
 /// between "slow" and "never".
@@ -312,6 +312,17 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Returns the arguments of `kraft`, which a wrapper may start; `None` for another program.
+fn arguments_of_kraft(command: &Command) -> Option<Vec<String>> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut rest = words.skip_while(|word| !Path::new(word).ends_with("kraft"));
+    rest.next()?;
+    Some(
+        rest.map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+    )
+}
+
 /// What a finished `kraft` left.
 #[derive(Debug)]
 pub struct Outcome {
@@ -340,12 +351,18 @@ impl Outcome {
             .spawn()
             .unwrap();
         let output = wait_with_patience(child, patience, &text);
-        Self {
+        let outcome = Self {
             command: text,
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        if outcome.code == Some(0)
+            && let Some(args) = arguments_of_kraft(command)
+        {
+            output_schema::check(&args, &outcome.stdout);
         }
+        outcome
     }
 
     /// Insists on exit code 0.

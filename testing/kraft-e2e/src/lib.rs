@@ -24,6 +24,7 @@ pub mod linux;
 pub mod measure;
 pub mod netns;
 pub mod networks;
+pub mod output_schema;
 pub mod program;
 pub mod python;
 pub mod registry;

@@ -212,7 +212,7 @@ fn stage(
     }
     run(Command::new("cp")
         .args(["-r", "--"])
-        .arg(out.join("man"))
+        .args([out.join("man"), root.join("schema")])
         .arg(&dir))?;
     for (shell, name) in [("bash", "kraft"), ("zsh", "_kraft"), ("fish", "kraft.fish")] {
         write(&completions.join(name), &completion(shell, programs)?)?;
@@ -352,6 +352,7 @@ mod tests {
             "./usr/share/bash-completion/completions/kraft",
             "./usr/lib/systemd/system/kraft-machines.service",
             "./usr/share/doc/kraft/copyright",
+            "./usr/share/kraft/schema/output.schema.json",
         ] {
             assert!(listed.contains(&format!("{path}\n")), "{path}: {listed}");
         }

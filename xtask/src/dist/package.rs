@@ -56,6 +56,14 @@ fn lay_out(root: &Path, staged: &Staged, into: &Path) -> Result<(), Vec<String>>
             "completions/kraft.fish",
             "usr/share/fish/vendor_completions.d/kraft.fish",
         ),
+        (
+            "schema/kraftfile.schema.json",
+            "usr/share/kraft/schema/kraftfile.schema.json",
+        ),
+        (
+            "schema/output.schema.json",
+            "usr/share/kraft/schema/output.schema.json",
+        ),
         ("CHANGELOG.md", "usr/share/doc/kraft/CHANGELOG.md"),
         ("LICENSE", "usr/share/doc/kraft/copyright"),
     ];

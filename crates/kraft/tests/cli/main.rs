@@ -20,6 +20,7 @@
 //! | `size` | sizes of kernels |
 //! | `compose` | exit codes of Docker's Compose, files and names of projects, `config` |
 //! | `completion` | completion candidates, and the bash script |
+//! | `output_schema` | the commands in the JSON Schema of the output |
 //! | `screen` | stdout and stderr, colours, log formats, broken pipes |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -42,6 +43,7 @@ mod lifecycle;
 mod log_file;
 mod machines;
 mod networks;
+mod output_schema;
 mod probe;
 mod run;
 mod screen;
