@@ -160,6 +160,19 @@ impl Runtime {
     }
 }
 
+impl Drop for Runtime {
+    /// Removes what a failed test has left running.
+    fn drop(&mut self) {
+        for id in fs::read_dir(self.bench.path().join("state"))
+            .into_iter()
+            .flatten()
+        {
+            let id = id.unwrap().file_name();
+            let _ = self.run(&["delete", "--force", id.to_str().unwrap()]);
+        }
+    }
+}
+
 #[test]
 fn a_bundle_is_a_machine_from_create_to_delete() {
     let Some(runtime) = Runtime::new() else {
@@ -388,7 +401,7 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
         let out = runtime.create("web", &bundle);
         let _ = runtime.run(&["start", "web"]).success();
         eventually("it answers at the address of the interface", || {
-            get("10.99.7.2:8080").is_some()
+            get(&namespace.address(2)).is_some()
         });
         if round == 0 {
             let pid = runtime.state("web")["pid"].as_u64().unwrap();
@@ -398,7 +411,7 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
             let _ = runtime
                 .run(&["exec", "web", "/bin/sh", "-c", line])
                 .success();
-            let inside = namespace.get("10.99.7.2", 8080);
+            let inside = namespace.get(2);
             assert!(inside.contains("200 OK"), "{inside}");
             let _ = runtime
                 .run(&["exec", "web", "runu-probe", "tcp", "81"])
@@ -435,10 +448,12 @@ struct Namespace(String);
 
 impl Namespace {
     fn new() -> Self {
-        let name = format!("kraft-e2e-{}", std::process::id());
+        let namespace = Self(format!("kraft-e2e-{}", std::process::id()));
+        let network = namespace.address(0).replace(".0:8080", "");
         let ip = |line: &str| {
             let line = line
-                .replace("NS", &name)
+                .replace("NS", &namespace.0)
+                .replace("NET", &network)
                 .replace("IF", &format!("kr{}", std::process::id() % 100_000));
             let done = Command::new("ip").args(line.split(' ')).status().unwrap();
             assert!(done.success(), "ip {line}");
@@ -446,16 +461,23 @@ impl Namespace {
         for line in [
             "netns add NS",
             "link add IF type veth peer name eth0 netns NS",
-            "addr add 10.99.7.1/24 dev IF",
+            "addr add NET.1/24 dev IF",
             "link set IF up",
-            "-n NS addr add 10.99.7.2/24 dev eth0",
+            "-n NS addr add NET.2/24 dev eth0",
             "-n NS link set eth0 up",
             "-n NS link set lo up",
-            "-n NS route add default via 10.99.7.1",
+            "-n NS route add default via NET.1",
         ] {
             ip(line);
         }
-        Self(name)
+        namespace
+    }
+
+    /// Returns the address of a host of its network with the port of the server. Every process has
+    /// a network of its own.
+    fn address(&self, host: u8) -> String {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        format!("10.{}.{low}.{host}:8080", 128 + high % 64)
     }
 
     fn path(&self) -> String {
@@ -463,10 +485,10 @@ impl Namespace {
     }
 
     /// Fetches a page from inside, as other containers of a Pod do.
-    fn get(&self, address: &str, port: u16) -> String {
-        let script = format!(
-            "exec 3<>/dev/tcp/{address}/{port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
-        );
+    fn get(&self, host: u8) -> String {
+        let address = self.address(host).replace(':', "/");
+        let script =
+            format!("exec 3<>/dev/tcp/{address}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
         let args = ["netns", "exec", &self.0, "bash", "-c", &script];
         let output = Command::new("ip").args(args).output().unwrap();
         let printed = [output.stdout, output.stderr].concat();
