@@ -233,6 +233,50 @@ impl Containerd {
         Some(Self(daemon))
     }
 
+    /// Starts it with the interface of Kubernetes (CRI), whose Pods may have the runtime `runu` and get
+    /// addresses of a network, such as `10.1.2.0/24`.
+    pub fn with_pods(runu: &Path, network: &str) -> Option<Self> {
+        let plugins = "/usr/lib/cni";
+        if !Path::new(plugins).join("ptp").exists() {
+            skip("containernetworking-plugins is not installed");
+            return None;
+        }
+        let daemon = Daemon::start(&["containerd", "ctr", "runc"], |dir, socket| {
+            let networks = dir.join("networks");
+            std::fs::create_dir(&networks).unwrap();
+            let addresses = serde_json::json!({
+                "type": "host-local",
+                "dataDir": dir.join("addresses"),
+                "ranges": [[{ "subnet": network }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+            });
+            let list = serde_json::json!({
+                "cniVersion": "0.4.0",
+                "name": "pods",
+                "plugins": [{ "type": "ptp", "ipam": addresses }, { "type": "loopback" }],
+            });
+            std::fs::write(networks.join("pods.conflist"), list.to_string()).unwrap();
+            let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
+            let text = format!(
+                "version = 2\nroot = {:?}\nstate = {:?}\n[grpc]\naddress = {socket:?}\n\
+                 [{cri}]\nsandbox_image = \"localhost/pause:1\"\ndisable_apparmor = true\n\
+                 restrict_oom_score_adj = true\nstream_server_address = \"127.0.0.1\"\n\
+                 [{cri}.cni]\nbin_dir = {plugins:?}\nconf_dir = {networks:?}\n\
+                 [{cri}.containerd]\ndefault_runtime_name = \"runu\"\n\
+                 [{cri}.containerd.runtimes.runu]\nruntime_type = \"io.containerd.runc.v2\"\n\
+                 [{cri}.containerd.runtimes.runu.options]\nBinaryName = {runu:?}\n",
+                dir.join("root"),
+                dir.join("state")
+            );
+            let config = dir.join("config.toml");
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new("containerd");
+            command.arg("--config").arg(config);
+            command
+        })?;
+        Some(Self(daemon))
+    }
+
     /// Returns the path of its socket, as `containerd_addr` wants it.
     pub fn address(&self) -> &Path {
         &self.0.socket

@@ -15,6 +15,8 @@ use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
 
+mod pods;
+
 /// Containers below a directory, made by `runu`.
 struct Runtime {
     bench: Bench,
@@ -155,20 +157,27 @@ impl Runtime {
         for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
             let parent = hierarchy.path().join(&self.cgroup);
             assert!(!parent.join("c").exists(), "{}", parent.display());
-            let _ = fs::remove_dir(parent);
         }
     }
 }
 
 impl Drop for Runtime {
-    /// Removes what a failed test has left running.
+    /// Removes what a failed test has left running, and the group above those of containers.
     fn drop(&mut self) {
         for id in fs::read_dir(self.bench.path().join("state"))
             .into_iter()
             .flatten()
+            .flatten()
         {
-            let id = id.unwrap().file_name();
-            let _ = self.run(&["delete", "--force", id.to_str().unwrap()]);
+            let id = id.file_name();
+            let _ = self.run(&["delete", "--force", &id.to_string_lossy()]);
+        }
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_dir(hierarchy.path().join(&self.cgroup));
         }
     }
 }
