@@ -35,6 +35,7 @@ mod login;
 mod logout;
 mod logs;
 mod machines;
+mod mcp;
 mod menu;
 pub(crate) mod nested;
 mod net;
@@ -106,6 +107,7 @@ pub(crate) enum Command {
     Login(login::Args),
     Logout(logout::Args),
     Schema(schema::Args),
+    Mcp(mcp::Args),
     Run(Box<run::Args>),
     Bench(Box<bench::Args>),
     Ps(ps::Args),
@@ -182,7 +184,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
-        &["doctor", "config", "completion", "version"],
+        &["doctor", "config", "mcp", "completion", "version"],
     ),
 ];
 
@@ -201,9 +203,11 @@ impl Command {
     /// Returns how the command reads the configuration.
     pub(crate) fn reading(&self) -> Reading {
         match self {
-            Self::Schema(_) | Self::Version(_) | Self::Completion(_) | Self::Runu(_) => {
-                Reading::None
-            }
+            Self::Schema(_)
+            | Self::Mcp(_)
+            | Self::Version(_)
+            | Self::Completion(_)
+            | Self::Runu(_) => Reading::None,
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
             Self::Init(_)
@@ -319,6 +323,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Login(args) => login::exec(app, &args),
         Command::Logout(args) => logout::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
+        Command::Mcp(args) => mcp::exec(app, &args),
         Command::Compose(args) => compose::exec(app, *args),
         Command::Cloud(args) => cloud::exec(app, &args),
         Command::Doctor(args) => doctor::exec(app, &args),

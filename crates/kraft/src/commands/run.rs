@@ -124,7 +124,7 @@ pub(crate) struct Args {
         long,
         value_name = "SNAPSHOT",
         conflicts_with_all = [
-            "subject", "env", "env_file", "volume", "network", "rootfs", "workdir", "kernel_arg",
+            "project", "env", "env_file", "volume", "network", "rootfs", "workdir", "kernel_arg",
             "runtime", "target", "kraftfile", "cpus", "dry_run",
         ]
     )]
@@ -162,11 +162,11 @@ pub(crate) struct Args {
 pub(crate) struct MachineArgs {
     /// Kernel file, image or project directory (default: the current directory)
     #[arg(value_name = "TARGET", value_hint = clap::ValueHint::AnyPath)]
-    subject: Option<OsString>,
+    project: Option<OsString>,
 
     /// Arguments of the application
     #[arg(value_name = "ARGS")]
-    words: Vec<OsString>,
+    args: Vec<OsString>,
 
     /// Set the name of the machine (default: random)
     #[arg(short, long)]
@@ -343,15 +343,15 @@ impl MachineArgs {
         terms: Terms,
     ) -> Result<(RunRequest, PreparedBoot), Failure> {
         let target = RunTargetArgs {
-            first: self.subject.as_deref(),
+            first: self.project.as_deref(),
             kraftfile: self.kraftfile.as_deref(),
             runtime: self.runtime.as_deref(),
         };
         let resolution = run_target::resolve(app, target)?;
         if !resolution.is_first_argument
-            && let Some(word) = self.subject.take()
+            && let Some(word) = self.project.take()
         {
-            self.words.insert(0, word);
+            self.args.insert(0, word);
         }
         let root = root_word(app, self);
         let building = self.dockerfile.options();
@@ -373,9 +373,9 @@ impl MachineArgs {
     }
 
     /// Returns what boots as it was typed.
-    pub(crate) fn subject(&self) -> String {
-        let subject = self.subject.as_deref().unwrap_or(".".as_ref());
-        subject.to_string_lossy().into_owned()
+    pub(crate) fn project(&self) -> String {
+        let project = self.project.as_deref().unwrap_or(".".as_ref());
+        project.to_string_lossy().into_owned()
     }
 }
 
@@ -512,7 +512,7 @@ fn ports(args: &MachineArgs) -> Result<Vec<PortMapping>, Failure> {
 /// Parses the flags.
 fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Failure> {
     let words = args
-        .words
+        .args
         .iter()
         .map(|word| arguments::text(word, "an argument"));
     Ok(RunRequest {

@@ -14,6 +14,7 @@ mod kvm;
 mod lifecycle;
 mod limits;
 mod linux;
+mod mcp;
 mod network;
 mod network_forms;
 mod network_kills;

@@ -42,7 +42,7 @@ pub(super) struct Args {
 pub(super) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let before = args.report.before()?;
     let interrupt = app.interrupt.listen();
-    let target = args.machine.subject();
+    let target = args.machine.project();
     let mut runs = Vec::new();
     let mut spec = None;
     for number in 0..=args.runs {
