@@ -226,8 +226,11 @@ impl Supervisor {
 
     /// Removes what the machine needed.
     fn clean(&self) {
-        if self.container.network != Network::Host {
-            // A namespace of an engine may have other containers in it.
+        // A namespace of an engine may have other containers in it, and a machine that runs there keeps
+        // its cards.
+        if self.container.network != Network::Host
+            && let Ok(_claim) = network::claim()
+        {
             let links = takeover::links().unwrap_or_default();
             let _ = takeover::clean(&links);
         }
