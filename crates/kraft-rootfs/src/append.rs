@@ -9,15 +9,26 @@ use kraft_sys::fs;
 
 use crate::newc::{self, HEADER, Header, LONGEST_NAME, TRAILER, padding};
 
-/// A file that is added.
+/// A file, a directory or a symbolic link that is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraFile {
     /// Its absolute path in the root.
     pub path: String,
-    /// Its permissions.
+    /// Its permissions; with the bits of [`ExtraFile::DIRECTORY`] or [`ExtraFile::LINK`] it is one.
     pub mode: u32,
-    /// Its content.
+    /// Its content; of a link, what it leads to.
     pub content: Vec<u8>,
+}
+
+impl ExtraFile {
+    /// The type of a directory in a mode (`S_IFDIR`). One that exists already stays as it is.
+    pub const DIRECTORY: u32 = newc::DIRECTORY;
+    /// The type of a symbolic link in a mode (`S_IFLNK`).
+    pub const LINK: u32 = newc::SYMLINK;
+
+    fn is_directory(&self) -> bool {
+        self.mode & newc::TYPE_MASK == newc::DIRECTORY
+    }
 }
 
 /// Writes an archive with files added to its entries: a file replaces one of the same path, and
@@ -55,7 +66,8 @@ pub fn append(archive: &Path, out: &Path, files: &[ExtraFile]) -> Result<(), fs:
         number: 0,
         names: BTreeSet::new(),
     };
-    let replaced: BTreeSet<&str> = files.iter().map(|file| plain(&file.path)).collect();
+    let replacing = files.iter().filter(|file| !file.is_directory());
+    let replaced: BTreeSet<&str> = replacing.map(|file| plain(&file.path)).collect();
     writer.copy(&mut from, &replaced).map_err(reading())?;
     writer.add(files).map_err(fs::Error::on("write", out))?;
     new.commit()
@@ -121,8 +133,16 @@ impl Writer {
                     self.entry(dir, newc::DIRECTORY | 0o755, 2, &[])?;
                 }
             }
-            let mode = newc::FILE | (file.mode & newc::PERMISSIONS);
-            self.entry(path, mode, 1, &file.content)?;
+            let permissions = file.mode & newc::PERMISSIONS;
+            match file.mode & newc::TYPE_MASK {
+                newc::DIRECTORY => {
+                    if self.names.insert(path.to_owned()) {
+                        self.entry(path, newc::DIRECTORY | permissions, 2, &[])?;
+                    }
+                }
+                newc::SYMLINK => self.entry(path, newc::SYMLINK | permissions, 1, &file.content)?,
+                _ => self.entry(path, newc::FILE | permissions, 1, &file.content)?,
+            }
         }
         self.number = u32::MAX; // That of the last entry is 0.
         self.entry(&String::from_utf8_lossy(TRAILER), 0, 1, &[])?;
@@ -178,7 +198,17 @@ mod tests {
             mode: 0o440,
             content: content.as_bytes().to_vec(),
         };
-        let files = [file("/etc/motd", "new text"), file("/run/secrets/key", "s")];
+        let of_type = |kind: u32, path: &str, content: &str| ExtraFile {
+            mode: kind | 0o755,
+            ..file(path, content)
+        };
+        let files = [
+            file("/etc/motd", "new text"),
+            file("/run/secrets/key", "s"),
+            of_type(ExtraFile::DIRECTORY, "/run/app", ""),
+            of_type(ExtraFile::DIRECTORY, "/etc", ""),
+            of_type(ExtraFile::LINK, "/etc/greeting", "motd"),
+        ];
         let out = dir.path().join("out.cpio");
         append(&archive, &out, &files).unwrap();
         verify(&out).unwrap();
@@ -188,6 +218,7 @@ mod tests {
             ("/etc/motd", "new text"),
             ("/run/secrets/key", "s"),
             ("/hello", "Hello"),
+            ("/etc/greeting", "new text"),
         ] {
             let mut text = String::new();
             index.open(path).unwrap().read_to_string(&mut text).unwrap();
@@ -195,6 +226,7 @@ mod tests {
         }
         assert_eq!(index.permissions("/run/secrets/key"), Some(0o440));
         assert_eq!(index.named("motd").len(), 1);
+        assert!(index.resolve("/run/app").is_some());
     }
 
     #[test]

@@ -134,6 +134,8 @@ pub struct Decision {
     pub spec: MachineSpec,
     /// Files of the host that the guest gets copies of.
     pub files: Vec<CopiedFile>,
+    /// Directories of the guest where the container has a file system in memory.
+    pub directories: Vec<String>,
     /// The limits of the control group: those of the guest and of its VMM.
     pub resources: Resources,
     /// What the guest does without, as sentences.
@@ -207,6 +209,7 @@ pub fn decide(
     Ok(Decision {
         spec: planned.spec,
         files,
+        directories: directories(config),
         resources: with_overhead(resources, limits.overhead),
         notes,
     })
@@ -413,6 +416,17 @@ fn mounts(
         }
     }
     (volumes, files)
+}
+
+/// Returns where the container has file systems in memory (`--tmpfs`). The guest's root is in memory as it
+/// is, so it needs the directories only.
+fn directories(config: &Config) -> Vec<String> {
+    let in_memory = config.mounts.iter().filter(|mount| mount.kind == "tmpfs");
+    let paths = in_memory.filter_map(|mount| {
+        let path = kraft_core::mount::plain_path(Path::new(&mount.destination));
+        path.to_str().map(str::to_owned)
+    });
+    paths.filter(|path| !is_own(path)).collect()
 }
 
 fn is_own(destination: &str) -> bool {

@@ -48,6 +48,9 @@ pub(crate) struct Container {
     pub(crate) machine: Id,
     pub(crate) spec: MachineSpec,
     pub(crate) files: Vec<CopiedFile>,
+    /// Directories that the guest gets.
+    #[serde(default)]
+    pub(crate) directories: Vec<String>,
     pub(crate) network: Network,
     pub(crate) hostname: String,
     pub(crate) terminal: bool,

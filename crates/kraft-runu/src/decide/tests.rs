@@ -59,6 +59,8 @@ fn what_docker_writes_becomes_a_machine() {
             "args":["/sbin/docker-init","--","/unikraft/bin/kernel","/http","8080","a b"]},
             "mounts":[
               {"destination":"/proc","type":"proc","source":"proc"},
+              {"destination":"/dev","type":"tmpfs","source":"tmpfs"},
+              {"destination":"/run/../run/app","type":"tmpfs","source":"tmpfs","options":["size=1m"]},
               {"destination":"/etc/resolv.conf","type":"bind","source":"/e/resolv.conf","options":["rbind"]},
               {"destination":"/sbin/docker-init","type":"bind","source":"/run/secret","options":["bind","ro"]},
               {"destination":"/data/../data","type":"bind","source":"/srv/data","options":["rbind","ro"]},
@@ -83,6 +85,7 @@ fn what_docker_writes_becomes_a_machine() {
         .map(|it| it.destination.as_str())
         .collect();
     assert_eq!(files, ["/etc/resolv.conf", "/run/secrets/key"]);
+    assert_eq!(decision.directories, ["/run/app"]);
     let memory = decision.resources.memory.unwrap();
     assert_eq!(
         (memory.limit, memory.swap),

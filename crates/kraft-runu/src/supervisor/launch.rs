@@ -1,24 +1,19 @@
 //! Starting the machine of a container.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc::Sender;
 
 use kraft_machine::direct::{Direct, DirectMachine};
 use kraft_machine::driver::Drivers;
 use kraft_rootfs::ExtraFile;
-use kraft_sys::fs;
 
 use super::streams::{self, Output};
-use super::{Event, names};
+use super::{Event, files, names};
 use crate::bundle;
-use crate::decide::{CopiedFile, INITRD, KERNEL};
+use crate::decide::{INITRD, KERNEL};
 use crate::failure::{self, Failure};
 use crate::network::{self, Cards, Names, SUPERVISOR};
 use crate::state::{Container, Network, StateDir};
-
-/// The largest file that is copied into a guest, in bytes.
-const LARGEST: u64 = 16 << 20;
 
 /// The file with name servers.
 const RESOLVERS: &str = "/etc/resolv.conf";
@@ -49,7 +44,9 @@ pub(super) fn launch(
         .get(container.spec.platform)
         .map_err(|e| Failure::of("cannot start the machine", &e))?
         .capabilities();
-    let mut files = read_files(&container.files)?;
+    let root = root_of(&container.spec.kernel, KERNEL).to_owned();
+    let mut files = files::of_engine(container)?;
+    files::add_those_of_container(&mut files, &root)?;
     let resolvers = files.iter().find(|file| file.path == RESOLVERS);
     let text = resolvers.map(|file| String::from_utf8_lossy(&file.content).into_owned());
     let (servers, domain) = network::resolvers(text.as_deref().unwrap_or_default());
@@ -117,24 +114,13 @@ pub(super) fn launch(
 /// Checks again that a file of the image is no link: the image was examined when the container was
 /// created.
 fn check_image(path: &Path, below: &str) -> Result<(), Failure> {
-    let depth = below.split('/').count();
-    let root = path.ancestors().nth(depth).unwrap_or(path);
-    bundle::inside(root, below).map(drop)
+    bundle::inside(root_of(path, below), below).map(drop)
 }
 
-/// Reads the files of the engine.
-fn read_files(files: &[CopiedFile]) -> Result<Vec<ExtraFile>, Failure> {
-    let read = |file: &CopiedFile| {
-        let open = fs::open_file(&file.source)?;
-        let failed = |e| Failure::of(&format!("cannot read `{}`", file.source.display()), &e);
-        let mode = open.metadata().map_err(failed)?.permissions().mode();
-        Ok(ExtraFile {
-            path: file.destination.clone(),
-            mode: mode & 0o777,
-            content: fs::read_open(&open, LARGEST).map_err(failed)?,
-        })
-    };
-    files.iter().map(read).collect()
+/// Returns the root file system that a path is below.
+fn root_of<'a>(path: &'a Path, below: &str) -> &'a Path {
+    let depth = below.split('/').count();
+    path.ancestors().nth(depth).unwrap_or(path)
 }
 
 /// Gives the guest a root archive with the files of the engine in it.

@@ -36,6 +36,7 @@ use crate::failure::Failure;
 use crate::network;
 use crate::state::{Container, Network, StateDir, Status};
 
+mod files;
 mod launch;
 mod names;
 mod streams;

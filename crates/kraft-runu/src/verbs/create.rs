@@ -79,6 +79,7 @@ fn describe(
         machine: Id::new(),
         spec: decision.spec,
         files: decision.files,
+        directories: decision.directories,
         network: network_of(config),
         hostname: config.hostname.clone(),
         terminal: config.process.as_ref().is_some_and(|it| it.terminal),
