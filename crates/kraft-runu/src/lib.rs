@@ -33,6 +33,7 @@ pub mod decide;
 mod delegate;
 mod failure;
 mod hooks;
+mod ingress;
 mod network;
 mod probe;
 mod settings;

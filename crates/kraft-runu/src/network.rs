@@ -6,6 +6,8 @@
 //! supervisor, 169.254.1.1 ── tap ─► last card, 169.254.1.2   name servers on the loopback, probes
 //! ```
 //!
+//! The interface of Docker Swarm's ingress network stays with the namespace; see [`crate::ingress`].
+//!
 //! Engines answer names on a loopback address (Docker: 127.0.0.11), which a guest has no way to; the
 //! supervisor relays them. The same card is the way of health probes to the guest.
 
@@ -21,6 +23,7 @@ use rustix::net::{SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::failure::Failure;
+use crate::ingress;
 use crate::state::Network;
 
 /// The addresses of the supervisor and of the guest on the card between them (RFC 3927 reserves
@@ -104,11 +107,18 @@ impl Cards {
         let claim = claim()?;
         let links = takeover::links().map_err(failed("cannot list the interfaces"))?;
         takeover::clean(&links).map_err(failed("cannot clean the interfaces"))?;
+        // Only Docker Swarm has an ingress network, and never as the only one.
+        let mesh = match links.len() {
+            0 | 1 => Vec::new(),
+            _ => ingress::ports(),
+        };
+        let is_ingress = |link: &Link| mesh.iter().any(|port| port.address == link.address);
+        let links: Vec<Link> = links.into_iter().filter(|link| !is_ingress(link)).collect();
         let most = most.map_or(MOST_INTERFACES, |most| most.min(MOST_INTERFACES));
-        if links.len() > most {
+        let needed = links.len() + usize::from(!mesh.is_empty());
+        if needed > most {
             return Err(Failure(format!(
-                "the container has {} network interfaces, and its machine can have {most}",
-                links.len()
+                "the container needs {needed} network interfaces, and its machine can have {most}"
             )));
         }
         let mut taken = Self {
@@ -133,6 +143,7 @@ impl Cards {
                 prefix: Some(PREFIX),
                 ..Interface::default()
             };
+            ingress::forward(&mesh, &tap.name)?;
             taken.add(tap, control);
             taken.control = true;
             let addresses: Vec<Ipv4Addr> = links.iter().map(|link| link.address).collect();
