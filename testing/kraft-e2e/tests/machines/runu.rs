@@ -192,7 +192,16 @@ fn a_bundle_is_a_machine_from_create_to_delete() {
     let mounts = json!({ "mounts": [{
         "destination": "/run/secrets/key", "type": "bind", "source": secret, "options": ["bind", "ro"],
     }]});
-    let bundle = runtime.bundle(&["@cat:/run/secrets/key", "@sleep:600", "a b"], &mounts);
+    let args = [
+        "@cat:/run/secrets/key",
+        "@cat:/srv/added",
+        "@sleep:600",
+        "a b",
+    ];
+    let bundle = runtime.bundle(&args, &mounts);
+    // As `docker cp` before the start does it, and `COPY` in an image on top of this one.
+    fs::create_dir(bundle.join("rootfs/srv")).unwrap();
+    fs::write(bundle.join("rootfs/srv/added"), "added later").unwrap();
     let out = runtime.create("one", &bundle);
     assert_eq!(runtime.status("one"), "created");
     assert_eq!(
@@ -209,6 +218,7 @@ fn a_bundle_is_a_machine_from_create_to_delete() {
     eventually("the guest has printed everything", || {
         let text = fs::read_to_string(&out).unwrap();
         text.contains("from the engine")
+            && text.contains("added later")
             && text.contains("a b")
             && text.contains("COLOUR=dark green")
     });
@@ -389,10 +399,11 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
     if !installed("ip")
         || !installed("gcc")
         || !has_builtin_runtime()
+        || !installed("iptables")
         || !Path::new("/dev/net/tun").exists()
     {
         return skip(
-            "needs iproute2, gcc, /dev/net/tun and the built-in runtime: scripts/setup.sh test",
+            "needs iproute2, iptables, gcc, /dev/net/tun and the built-in runtime: scripts/setup.sh test",
         );
     }
     let namespace = Namespace::new();
@@ -410,9 +421,23 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
         let out = runtime.create("web", &bundle);
         let _ = runtime.run(&["start", "web"]).success();
         eventually("it answers at the address of the interface", || {
-            get(&namespace.address(2)).is_some()
+            let address = namespace.address(2);
+            // Of the second round: a port that is published under another number.
+            let published = address.replace(":8080", ":18080");
+            get(if round == 0 { &address } else { &published }).is_some()
         });
         if round == 0 {
+            let config = bundle.join("config.json");
+            let text = fs::read_to_string(&config).unwrap();
+            let group = |name: &str| format!("/{}/{name}", runtime.cgroup);
+            fs::write(&config, text.replace(&group("c"), &group("second"))).unwrap();
+            let _ = runtime.create("second", &bundle);
+            let refused = runtime.run(&["start", "second"]).exits(1);
+            let why = "another machine runs in this network namespace";
+            assert!(refused.stderr.contains(why), "{}", refused.stderr);
+            let _ = runtime.run(&["delete", "--force", "second"]).success();
+            let first = get(&namespace.address(2));
+            assert!(first.is_some(), "the first one keeps its network");
             let pid = runtime.state("web")["pid"].as_u64().unwrap();
             let probe = ["exec", "web", "runu-probe", "http", "8080/"];
             let _ = runtime.run(&probe).success();
@@ -429,6 +454,7 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
             let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
             assert!(killed.unwrap().success());
             eventually("it has ended", || runtime.status("web") == "stopped");
+            namespace.publish("18080", "8080");
         }
         let _ = runtime.run(&["delete", "--force", "web"]).success();
         let left = namespace.ip(&["-o", "link"]);
@@ -502,6 +528,28 @@ impl Namespace {
         let output = Command::new("ip").args(args).output().unwrap();
         let printed = [output.stdout, output.stderr].concat();
         String::from_utf8_lossy(&printed).into_owned()
+    }
+
+    /// Makes of its interface that of Docker Swarm's ingress network, with a published port, and adds
+    /// another interface.
+    fn publish(&self, published: &str, target: &str) {
+        let run = |program: &str, line: &str| {
+            let done = Command::new("ip")
+                .args(["netns", "exec", &self.0, program])
+                .args(line.split(' '))
+                .status();
+            assert!(done.unwrap().success(), "{program} {line}");
+        };
+        run("ip", "link add eth1 type veth peer name eth2");
+        run("ip", "addr add 10.250.0.2/24 dev eth1");
+        run("ip", "link set eth1 up");
+        run("ip", "link set eth2 up");
+        let own = self.address(2).replace(":8080", "");
+        let rule = format!("-t nat -A PREROUTING -d {own} -p tcp --dport {published}");
+        run(
+            "iptables",
+            &format!("{rule} -j REDIRECT --to-port {target}"),
+        );
     }
 
     fn ip(&self, args: &[&str]) -> String {
