@@ -101,6 +101,9 @@ fn runtime_arguments(args: &[OsString]) -> Option<&[OsString]> {
     (first == kraft_runu::NAME && !is_help).then_some(rest)
 }
 
+/// The command whose exit codes are those of Docker's Compose.
+const COMPOSE: &str = "compose";
+
 /// Runs the command.
 fn run(invocation: Invocation, env: &Environment, began: Began) -> ExitCode {
     let Some(command) = invocation.command else {
@@ -128,12 +131,19 @@ fn run(invocation: Invocation, env: &Environment, began: Began) -> ExitCode {
     };
     let ui = Ui::new(&config);
     ui.trace();
+    let is_compose = invocation.name == COMPOSE;
     let app = App::new(config, misconfigured, ui, invocation.name, began);
     warn_about_ignored_flags(&app);
     for ignored in &invocation.ignored {
         app.ui.ignored(ignored.flag, true, ignored.why);
     }
-    finish(Some(&*app.reporter), commands::exec(&app, command))
+    let outcome = commands::exec(&app, command);
+    let kind = outcome.as_ref().err().map(|failure| failure.kind);
+    let code = finish(Some(&*app.reporter), outcome);
+    match kind {
+        Some(kind) if is_compose => ExitCode::from(kind.compose_exit_code()),
+        _ => code,
+    }
 }
 
 /// Warns about global flags that have no effect. Switches such as `--no-emojis` ask for the
@@ -209,7 +219,7 @@ fn not_a_command(error: &clap::Error, args: &[OsString], env: &Environment) -> E
     }
     let ui = Ui::new(&Config::without_file(&flags, env.clone()));
     let kind = match cli::command_of(args) {
-        Some("compose") => Kind::Compose(Stage::Arguments),
+        Some(COMPOSE) => Kind::Compose(Stage::Arguments),
         _ => Kind::Usage,
     };
     ui.usage_error(

@@ -485,7 +485,8 @@ fn env_variables(
 
 /// Reads a file of variables; `None` if it is missing and not required.
 fn read_optional(path: &Path, required: bool) -> Result<Option<String>, kraft_sys::fs::Error> {
-    if !required && !path.is_file() {
+    // The usual name for "no file".
+    if (!required && !path.is_file()) || path == Path::new("/dev/null") {
         return Ok(None);
     }
     let bytes = kraft_sys::fs::read_file(path, LARGEST_ENV)?;

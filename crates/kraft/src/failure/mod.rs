@@ -96,6 +96,25 @@ impl Kind {
         self.codes().0
     }
 
+    /// Returns the exit code of a command of `kraft compose`: Docker's Compose has 1 for every failure
+    /// that is not a [`Stage`].
+    pub(crate) const fn compose_exit_code(self) -> u8 {
+        match self {
+            Self::Usage
+            | Self::NotFound
+            | Self::Network
+            | Self::Authentication
+            | Self::Build
+            | Self::Host => Self::Failed.exit_code(),
+            Self::Failed
+            | Self::Crashed
+            | Self::Guest(_)
+            | Self::Compose(_)
+            | Self::Interrupted
+            | Self::OutputClosed => self.exit_code(),
+        }
+    }
+
     /// Returns the stable name for programs.
     pub(crate) const fn code(self) -> &'static str {
         self.codes().1
