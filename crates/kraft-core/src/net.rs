@@ -154,9 +154,6 @@ pub enum InterfaceErrorKind {
     /// It has more than seven fields.
     #[error("expected NAME[:IP[/MASK][:GATEWAY[:DNS[:DNS[:HOST[:DOMAIN]]]]]]")]
     Shape,
-    /// KraftKit 0.6 wrote the driver first.
-    #[error("the driver is not part of it any more: write `{0}`")]
-    Driver(String),
 }
 
 impl Interface {
@@ -173,19 +170,19 @@ impl Interface {
     }
 
     fn parse_fields(text: &str) -> Result<Self, InterfaceErrorKind> {
-        use InterfaceErrorKind::{Driver, Shape};
-
-        let fields: Vec<&str> = text.split(':').collect();
+        let mut fields: Vec<&str> = text.split(':').collect();
+        // KraftKit compat: up to 0.7.5, the driver comes first.
+        if let [BRIDGE, name, ..] = fields.as_slice()
+            && check_name(name).is_ok()
+            && !looks_like_address(name)
+        {
+            fields.remove(0);
+        }
         let field = |at: usize| fields.get(at).copied().filter(|field| !field.is_empty());
         let name = fields.first().copied().unwrap_or_default();
-        match (name, field(1)) {
-            (BRIDGE, Some(second)) if check_name(second).is_ok() && !looks_like_address(second) => {
-                return Err(Driver(second.to_owned()));
-            }
-            _ => check_name(name)?,
-        }
+        check_name(name)?;
         if fields.len() > 7 {
-            return Err(Shape);
+            return Err(InterfaceErrorKind::Shape);
         }
         let (address, prefix) = match field(1).map(|field| field.split_once('/').ok_or(field)) {
             None => (None, None),
@@ -352,12 +349,14 @@ mod tests {
             ("n:::::a b", "the host name `a b`"),
             ("n::::::é", "the domain `é`"),
             ("n:::::::", "expected NAME"),
-            ("bridge:kraft0", "write `kraft0`"),
         ] {
             let error = Interface::parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(Interface::parse("bridge:172.18.0.2").is_ok());
+        for (old, new) in [("bridge:n", "n"), ("bridge:n:10.0.0.5", "n:10.0.0.5")] {
+            assert_eq!(Interface::parse(old), Interface::parse(new));
+        }
     }
 
     #[test]

@@ -341,7 +341,7 @@ pub fn plan(
     }
     if leads_out(ctx, &spec) && kraft_net::host::way_out().is_none() {
         let message = "machines in networks reach neither the host nor the internet: `slirp4netns` is not \
-                       installed (details: `kraft doctor`)";
+                       installed (`sudo apt install slirp4netns`)";
         if is_new(ctx, message) {
             ctx.warn(message);
         }

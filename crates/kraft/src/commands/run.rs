@@ -515,6 +515,8 @@ fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Fa
         .args
         .iter()
         .map(|word| arguments::text(word, "an argument"));
+    let mut kernel_args = args.kernel_arg.clone();
+    let networks = interfaces(args, &mut kernel_args)?;
     Ok(RunRequest {
         name: args.name.clone(),
         platform: args.plat.0,
@@ -526,7 +528,7 @@ fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Fa
             .transpose()?,
         cpus: args.cpus,
         ports: ports(args)?,
-        networks: interfaces(args)?,
+        networks,
         volumes: args
             .volume
             .iter()
@@ -541,7 +543,7 @@ fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Fa
         lifecycle: args.lifecycle.lifecycle()?,
         stdin: terms.stdin,
         tty: terms.tty,
-        kernel_args: args.kernel_arg.clone(),
+        kernel_args,
         args: words.collect::<Result<_, _>>()?,
         workdir: args.workdir.clone(),
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
@@ -549,11 +551,33 @@ fn request(app: &App, args: &MachineArgs, terms: Terms) -> Result<RunRequest, Fa
     })
 }
 
+/// The kernel's parameter for the address of a card.
+const OWN_IP: &str = "netdev.ip=";
+/// The same of old kernels.
+const OLD_IP: &str = "netdev.ipv4_addr=";
+
 /// Parses the flags that concern networks.
-fn interfaces(args: &MachineArgs) -> Result<Vec<Interface>, Failure> {
-    let parse = |text: &String| Interface::parse(text).map_err(Failure::usage);
+///
+/// The kernel's parameters for addresses, which scripts for KraftKit pass beside `--network`, are
+/// addresses in the networks: `netdev.ip` has the fields of `--network`, and is removed; kernels before
+/// 0.16 have `netdev.ipv4_addr`, which stays.
+fn interfaces(
+    args: &MachineArgs,
+    kernel_args: &mut Vec<String>,
+) -> Result<Vec<Interface>, Failure> {
+    let parse = |text: &String| match kernel_args.iter().position(|arg| arg.starts_with(OWN_IP)) {
+        Some(at) if !text.trim_start_matches("bridge:").contains(':') => {
+            let own = kernel_args.remove(at).split_off(OWN_IP.len());
+            Interface::parse(&format!("{text}:{own}")).map_err(Failure::usage)
+        }
+        _ => Interface::parse(text).map_err(Failure::usage),
+    };
     let mut interfaces: Vec<Interface> =
         args.network.iter().map(parse).collect::<Result<_, _>>()?;
+    let old = kernel_args.iter().find_map(|arg| arg.strip_prefix(OLD_IP));
+    if let ([one], Some(Ok(old))) = (interfaces.as_mut_slice(), old.map(str::parse)) {
+        one.address = one.address.or(Some(old));
+    }
     let of_one = |flag: &str| {
         // KraftKit compat: its message.
         let why = format!("the --{flag} flag only works when providing exactly one network");
