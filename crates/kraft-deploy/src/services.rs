@@ -1,4 +1,4 @@
-//! Wait until services have no instances.
+//! The instances of services: find them, remove them, and wait until there are none.
 //!
 //! ```no_run
 //! use kraft_cloud::request::Id;
@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::services;
+use kraft_cloud::resources::{self, Known, instances, services};
 use kraft_engine::context::Context;
 
 use crate::cloud::Cloud;
@@ -45,4 +45,41 @@ pub fn wait_empty(ctx: &Context, cloud: &Cloud, ids: &[Id]) -> Result<(), Reques
         }
         cloud.pause(PAUSE)?;
     }
+}
+
+/// Returns the instances of services.
+///
+/// # Errors
+///
+/// If the platform cannot be reached, or does not have one of the services.
+pub fn instances(cloud: &Cloud, services: &[Id]) -> Result<Vec<Id>, RequestError> {
+    let groups = cloud.all(&services::get(services))?;
+    Ok(resources::ids(
+        groups.iter().flat_map(|group| &group.instances),
+    ))
+}
+
+/// Removes the instances of services, waits until they are gone, and returns their names.
+///
+/// Instances that are created meanwhile, by a service that is scaled, stay.
+///
+/// # Errors
+///
+/// If the platform cannot be reached or refuses, or the user interrupts the command.
+pub fn drain(ctx: &Context, cloud: &Cloud, services: &[Id]) -> Result<Vec<String>, RequestError> {
+    let ids = instances(cloud, services)?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One that has ended meanwhile may be gone.
+    let removed = cloud.found(&instances::remove(&ids))?;
+    let mut reported = false;
+    while !cloud.found(&instances::get(&ids))?.is_empty() {
+        if !reported {
+            ctx.info("waiting until the instances are gone");
+            reported = true;
+        }
+        cloud.pause(PAUSE)?;
+    }
+    Ok(removed.iter().map(|one| one.title().to_owned()).collect())
 }

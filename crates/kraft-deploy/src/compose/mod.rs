@@ -10,6 +10,7 @@
 //! # use kraft_core::event::Silent;
 //! # use kraft_engine::context::{Context, NoPrompt};
 //! use kraft_deploy::compose::Stack;
+//! use kraft_engine::compose::definition::OpenOptions;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let config = Config::without_file(&Flags::default(), Environment::default());
@@ -18,7 +19,12 @@
 //! let file = dir.path().join("compose.yaml");
 //! let text = "services:\n  web: {image: nginx, depends_on: [db]}\n  db: {image: redis}\n";
 //! std::fs::write(&file, text)?;
-//! let stack = Stack::open(&context, Some(&file), Some("shop"), &[])?;
+//! let options = OpenOptions {
+//!     files: vec![file],
+//!     project: Some("shop".to_owned()),
+//!     ..OpenOptions::default()
+//! };
+//! let stack = Stack::open(&context, options)?;
 //! let services = stack.services(&[])?;
 //! let instances: Vec<String> = services.iter().map(|one| stack.instance(one)).collect();
 //! assert_eq!(instances, ["shop-db", "shop-web"], "dependencies first");
@@ -32,7 +38,7 @@ mod spec;
 pub mod up;
 
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
@@ -117,25 +123,16 @@ impl Deref for Stack {
 }
 
 impl Stack {
-    /// Reads the given file, else the one of the current directory. Options that are not given come
-    /// from the variables of the Compose specification: `COMPOSE_FILE`, `COMPOSE_PROJECT_NAME`,
-    /// `COMPOSE_PROFILES`.
+    /// Reads the given files, else the one of the current directory. Options that are not given come
+    /// from the variables of the Compose specification; the place is the cloud.
     ///
     /// # Errors
     ///
     /// If there is no file, or it cannot be read or parsed.
-    pub fn open(
-        ctx: &Context,
-        file: Option<&Path>,
-        project: Option<&str>,
-        profiles: &[String],
-    ) -> Result<Self, definition::Error> {
+    pub fn open(ctx: &Context, options: OpenOptions) -> Result<Self, definition::Error> {
         let options = OpenOptions {
-            files: file.map(Path::to_owned).into_iter().collect(),
-            project: project.map(str::to_owned),
-            profiles: profiles.to_vec(),
             place: Place::Cloud,
-            ..OpenOptions::default()
+            ..options
         };
         Ok(Self(definition::open(ctx, &options)?))
     }

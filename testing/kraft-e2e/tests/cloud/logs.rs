@@ -196,3 +196,41 @@ fn missing_parts_of_a_log_are_reported() {
         assert_ne!(log[0]["output"], Value::from(""));
     });
 }
+
+#[test]
+fn instances_are_restarted_and_those_of_a_service_are_logged_and_removed() {
+    in_both(|| {
+        let cloud = with_instances(&["alone"]);
+        let ports = json!([{"port": 443, "destination_port": 8080, "handlers": ["tls", "http"]}]);
+        cloud.ok(
+            "POST /services",
+            &json!({"name": "shop", "services": ports}),
+        );
+        for name in ["one", "two"] {
+            let new = json!({
+                "name": name, "image": "tester/web", "autostart": true, "wait_timeout_ms": 60_000,
+                "service_group": {"name": "shop"},
+            });
+            cloud.ok("POST /instances", &new);
+            print(&cloud, name, &format!("here is {name}\n"));
+        }
+        let bench = Bench::new();
+        let run = |line: &str| {
+            let words: Vec<&str> = ["cloud"].into_iter().chain(line.split(' ')).collect();
+            cloud.kraft(&bench, &words).success().stdout
+        };
+        assert_eq!(
+            run("service logs shop"),
+            "one | here is one\ntwo | here is two\n"
+        );
+        assert_eq!(run("instance restart one"), "one\n");
+        run("instance wait one");
+        let one = run("instance get one -o json");
+        let one: Value = serde_json::from_str(&one).unwrap();
+        assert_eq!(one[0]["start_count"], 2, "{one:#}");
+        assert_eq!(run("service drain shop"), "one\ntwo\n");
+        assert_eq!(run("service logs shop"), "");
+        assert_eq!(run("service drain shop"), "");
+        assert_eq!(run("instance list -o json").matches("\"alone\"").count(), 1);
+    });
+}

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::choose::{self, Chosen};
 use super::edit;
+use super::instance::logs::{self, FormArgs};
 use super::output::{self, Form, Shown, ago};
 use super::resource::{Queries, Resource};
 use super::shape::DomainArgs;
@@ -35,6 +36,21 @@ enum Command {
     #[command(flatten)]
     Queries(Queries<Group>),
     Edit(EditArgs),
+    /// Print the logs of the instances of services
+    #[command(visible_alias = "log")]
+    Logs {
+        /// Names or UUIDs
+        #[arg(value_name = "SERVICE", required = true)]
+        services: Vec<String>,
+        #[command(flatten)]
+        form: FormArgs,
+    },
+    /// Remove the instances of services, and wait until they are gone
+    Drain {
+        /// Names or UUIDs
+        #[arg(value_name = "SERVICE", required = true)]
+        services: Vec<String>,
+    },
     /// Remove services that have no instances
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
@@ -227,6 +243,20 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             &args.changes()?,
             args.dry_run,
         ),
+        Command::Logs { services, form } => {
+            cloud.catch_interrupts();
+            match deployed::instances(&cloud, &choose::ids(services))?.as_slice() {
+                [] => Ok(()),
+                instances => logs::print(app, &cloud, instances, form),
+            }
+        }
+        Command::Drain { services } => {
+            cloud.catch_interrupts();
+            for name in deployed::drain(app, &cloud, &choose::ids(services))? {
+                app.ui.line(&name)?;
+            }
+            Ok(())
+        }
         Command::Remove { chosen, wait_empty } => {
             let ids = chosen.ids::<Group>(&cloud)?;
             if *wait_empty {

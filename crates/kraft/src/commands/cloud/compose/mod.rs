@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use kraft_deploy::compose::images::ImageOptions;
 use kraft_deploy::compose::{Stack, up as flow};
 use kraft_deploy::{Cloud, CloudOptions};
+use kraft_engine::compose::definition::OpenOptions;
 
 /// Manage the services of a Compose file
 #[derive(Debug, clap::Args)]
@@ -49,12 +50,22 @@ struct FileArgs {
     /// Enable a profile
     #[arg(long, global = true, value_name = "PROFILE")]
     profile: Vec<String>,
+
+    /// Read variables from this file instead of .env
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    env_file: Vec<PathBuf>,
 }
 
 impl FileArgs {
     fn open(&self, app: &App) -> Result<Stack, Failure> {
-        let (file, name) = (self.file.as_deref(), self.project_name.as_deref());
-        Ok(Stack::open(app, file, name, &self.profile)?)
+        let options = OpenOptions {
+            files: self.file.iter().cloned().collect(),
+            project: self.project_name.clone(),
+            profiles: self.profile.clone(),
+            env_files: self.env_file.clone(),
+            ..OpenOptions::default()
+        };
+        Ok(Stack::open(app, options)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `kraft cloud instance logs`.
 
+use kraft_cloud::request::Id;
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances;
 
@@ -19,6 +20,14 @@ pub(crate) struct Args {
     #[arg(value_name = "INSTANCE", required = true)]
     instances: Vec<String>,
 
+    #[command(flatten)]
+    form: FormArgs,
+}
+
+/// What is printed of logs, and how.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct FormArgs {
     /// Follow the logs until the instances have ended
     #[arg(short, long)]
     follow: bool,
@@ -44,7 +53,12 @@ pub(crate) struct Args {
 
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
     cloud.catch_interrupts();
-    let found = cloud.all(&instances::get(&ids(&args.instances)))?;
+    print(app, cloud, &ids(&args.instances), &args.form)
+}
+
+/// Prints the logs of instances.
+pub(crate) fn print(app: &App, cloud: &Cloud, ids: &[Id], args: &FormArgs) -> Result<(), Failure> {
+    let found = cloud.all(&instances::get(ids))?;
     let names: Vec<&str> = match &args.prefix {
         Some(prefix) => vec![prefix.as_str(); found.len()],
         None => found.iter().map(instances::Instance::title).collect(),

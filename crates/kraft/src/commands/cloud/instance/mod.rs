@@ -2,7 +2,7 @@
 
 mod create;
 mod exec;
-mod logs;
+pub(super) mod logs;
 mod metrics;
 pub(crate) mod view;
 
@@ -20,7 +20,10 @@ use super::{edit, saved};
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
-use kraft_deploy::{Cloud, CloudOptions};
+use kraft_deploy::{Cloud, CloudOptions, RequestError};
+
+/// How long an instance may take to stop once its connections are finished.
+const STOP: Duration = Duration::from_mins(1);
 
 /// Manage instances
 #[derive(Debug, clap::Args)]
@@ -60,6 +63,17 @@ enum Command {
         /// Time to finish open connections
         #[arg(short, long, value_name = "TIME", value_parser = values::duration,
               visible_alias = "drain-timeout", visible_short_alias = 'd')]
+        wait: Option<Duration>,
+    },
+    /// Stop instances and start them again
+    Restart {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Kill the instances instead of shutting them down
+        #[arg(short, long, conflicts_with = "wait")]
+        force: bool,
+        /// Time to finish open connections
+        #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
         wait: Option<Duration>,
     },
     /// Suspend instances: they keep their memory, and the next connection resumes them
@@ -140,6 +154,25 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             let ids = chosen.ids::<Instance>(&cloud)?;
             choose::change(app, &cloud, &chosen.output, &ids, |ids| {
                 instances::stop(ids, *force, drain)
+            })
+        }
+        Command::Restart {
+            chosen,
+            force,
+            wait,
+        } => {
+            cloud.catch_interrupts();
+            let ids = chosen.ids::<Instance>(&cloud)?;
+            if !ids.is_empty() {
+                let drain = wait.unwrap_or_default();
+                cloud.all(&instances::stop(&ids, *force, drain))?;
+                cloud
+                    .wait_until(&ids, "stopped", Some(drain + STOP))?
+                    .all()
+                    .map_err(RequestError::from)?;
+            }
+            choose::change(app, &cloud, &chosen.output, &ids, |ids| {
+                instances::start(ids, Duration::ZERO)
             })
         }
         Command::Suspend { chosen, wait } => {

@@ -22,6 +22,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "PATH", default_value = ".", value_hint = clap::ValueHint::AnyPath)]
     source: PathBuf,
 
+    /// Directory that the path is relative to (default: the current one)
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    workdir: Option<PathBuf>,
+
     /// Name or UUID of the volume
     #[arg(short, long)]
     volume: String,
@@ -43,8 +47,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
+    // An image is not in the directory.
+    let in_dir = args.workdir.as_ref().map(|dir| dir.join(&args.source));
+    let source = in_dir.filter(|path| path.exists());
     let options = ImportOptions {
-        source: args.source.clone(),
+        source: source.unwrap_or_else(|| args.source.clone()),
         volume: args.volume.clone(),
         force: args.force,
         timeout: args.timeout,

@@ -159,6 +159,16 @@ enum TemplateCommand {
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
+    /// Show details of templates
+    #[command(visible_aliases = ["status", "info", "gt"])]
+    Get {
+        /// Names or UUIDs
+        #[arg(value_name = "TEMPLATE", required = true)]
+        templates: Vec<String>,
+        /// Output format
+        #[arg(short, long, value_name = "FORMAT", default_value = "list")]
+        output: Form,
+    },
     /// Change the tags of a template, or protect it from its removal, and print what changed
     Edit(TagArgs),
     /// Remove templates
@@ -182,6 +192,10 @@ fn template(app: &App, cloud: &Cloud, args: &TemplateArgs) -> Result<(), Failure
         TemplateCommand::List { output } => {
             let rows = cloud.all(&volumes::templates(&[]))?;
             output::columns(app, *output, &rows, TEMPLATE)
+        }
+        TemplateCommand::Get { templates, output } => {
+            let request = volumes::templates(&choose::ids(templates));
+            output::print(app, *output, cloud.send(&request)?)
         }
         TemplateCommand::Edit(args) => tags(app, cloud, &volumes::TEMPLATES, args),
         TemplateCommand::Remove { templates } => {
