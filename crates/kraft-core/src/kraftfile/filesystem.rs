@@ -27,6 +27,12 @@ pub(super) fn filesystem(node: &Node, problems: &mut Problems) -> Filesystem {
             "erofs" => FilesystemFormat::Erofs,
             _ => return None,
         };
+        if format == FilesystemFormat::Erofs {
+            let problem = Problem::warning("`format: erofs` has no effect")
+                .at(n.span)
+                .help("filesystems are packed as CPIO archives, which every kernel reads");
+            problems.push(problem);
+        }
         Some(Located::new(format, n.span))
     });
     let Some(source) = source.filter(|n| matches!(n.value, Value::Map(_))) else {

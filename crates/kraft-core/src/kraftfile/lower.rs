@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::problem::{Problem, Severity};
 use crate::shell_words;
 
-use super::model::{EnvVar, Kraftfile, Library, Spec};
+use super::model::{EnvVar, Filesystem, Kraftfile, Library, Spec};
 use super::shape::{COMPONENT, PROJECT, is_extension};
 use super::{component, filesystem, target};
 use crate::document::located::Located;
@@ -33,12 +33,7 @@ pub(super) fn lower(root: &Node, spec: Spec, problems: &mut Problems) -> Kraftfi
         template: get("template").map(|n| component::template(n, problems)),
         runtime: get("runtime").and_then(|n| component::runtime(n, problems)),
         rootfs: get("rootfs").map(|n| filesystem::filesystem(n, problems)),
-        roms: get("roms")
-            .map(Node::items)
-            .unwrap_or_default()
-            .iter()
-            .map(|n| filesystem::filesystem(n, problems))
-            .collect(),
+        roms: get("roms").map(|n| roms(n, problems)).unwrap_or_default(),
         volumes: get("volumes")
             .map(|n| filesystem::volumes(n, problems))
             .unwrap_or_default(),
@@ -49,6 +44,18 @@ pub(super) fn lower(root: &Node, spec: Spec, problems: &mut Problems) -> Kraftfi
             .unwrap_or_default(),
         extensions: extensions(root),
     }
+}
+
+fn roms(node: &Node, problems: &mut Problems) -> Vec<Filesystem> {
+    let items = node.items();
+    if !items.is_empty() {
+        let problem = Problem::warning("`roms` has no effect")
+            .at(node.span)
+            .help("put the files into `rootfs`, or mount them with `volumes`");
+        problems.push(problem);
+    }
+    let lowered = items.iter().map(|n| filesystem::filesystem(n, problems));
+    lowered.collect()
 }
 
 fn libraries(node: Option<&Node>, spec: Spec, problems: &mut Problems) -> Vec<Library> {
