@@ -362,7 +362,7 @@ fn on_runtime(
         }
         _ => None,
     };
-    let runtime = runtime(account, &on_platform(order.runtime.clone().or(own)))?;
+    let runtime = runtime(&account.registry, order.runtime.clone().or(own))?;
     let network = account.network(ctx)?;
     let available = platforms(ctx, &network, store, &runtime)?;
     let fits = |platform: &&Platform| {
@@ -393,29 +393,28 @@ fn on_runtime(
     Ok(parts)
 }
 
-/// Returns the runtime that is used on the platform for the one that the command line or the Kraftfile
-/// names. The platform has a kernel of its own in place of the built-in one.
-fn on_platform(named: Option<String>) -> String {
+/// Returns the full name of the runtime that is used on the platform for the one that the command line
+/// or the Kraftfile names. Without a host it is in the platform's registry; without an account it is an
+/// official one. The platform has a kernel of its own in place of the built-in one.
+///
+/// # Errors
+///
+/// If the name is not a reference.
+pub fn runtime(registry: &str, named: Option<String>) -> Result<Reference, ReferenceError> {
     let is_builtin =
         |named: &String| builtin::reference(named).is_ok_and(|name| builtin::is_builtin(&name));
-    named
-        .filter(|named| !is_builtin(named))
-        .unwrap_or_else(|| BASE.to_owned())
-}
-
-/// Returns the full name of a runtime. Without a host it is in the platform's registry; without an
-/// account it is an official one.
-fn runtime(account: &Account, named: &str) -> Result<Reference, Error> {
+    let named = named.filter(|named| !is_builtin(named));
+    let named = named.as_deref().unwrap_or(BASE);
     let name: Reference = named.parse()?;
     if let Some(host) = name.registry() {
         let full = match host {
-            "unikraft.io" => named.replacen("unikraft.io", &account.registry, 1),
+            "unikraft.io" => named.replacen("unikraft.io", registry, 1),
             _ => named.to_owned(),
         };
         return Ok(full.parse::<Reference>()?.qualified());
     }
     let prefix = if named.contains('/') { "" } else { "official/" };
-    let full = format!("{}/{prefix}{named}", account.registry);
+    let full = format!("{registry}/{prefix}{named}");
     Ok(full.parse::<Reference>()?.qualified())
 }
 
@@ -498,7 +497,7 @@ mod tests {
             ),
             ("ghcr.io/other/base:v3", "ghcr.io/other/base:v3"),
         ] {
-            let full = runtime(&account(), name).unwrap();
+            let full = runtime("index.unikraft.io", Some(name.to_owned())).unwrap();
             assert_eq!(full.to_string(), expected, "{name}");
         }
     }
@@ -506,18 +505,23 @@ mod tests {
     #[test]
     fn the_base_of_the_platform_replaces_the_built_in_runtime() {
         for (named, expected) in [
-            (None, BASE),
-            (Some("builtin"), BASE),
-            (Some("builtin:0.0.1"), BASE),
-            (Some("kraft.local/runtime"), BASE),
-            (Some("kraft.local/runtime:0.0.1"), BASE),
-            (Some("base"), "base"),
+            (None, "index.unikraft.io/official/base:latest"),
+            (Some("builtin"), "index.unikraft.io/official/base:latest"),
+            (
+                Some("builtin:0.0.1"),
+                "index.unikraft.io/official/base:latest",
+            ),
+            (
+                Some("kraft.local/runtime"),
+                "index.unikraft.io/official/base:latest",
+            ),
             (Some("ghcr.io/other/builtin:1"), "ghcr.io/other/builtin:1"),
-            (Some("kraft.local/other"), "kraft.local/other"),
-            (Some("Not a name"), "Not a name"),
+            (Some("kraft.local/other"), "kraft.local/other:latest"),
         ] {
-            assert_eq!(on_platform(named.map(str::to_owned)), expected, "{named:?}");
+            let full = runtime("index.unikraft.io", named.map(str::to_owned)).unwrap();
+            assert_eq!(full.to_string(), expected, "{named:?}");
         }
+        assert!(runtime("index.unikraft.io", Some("Not a name".to_owned())).is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use kraft_engine::context::Context;
 use kraft_engine::network;
 
 pub use self::image::{
-    BASE, Error as ImageError, PackageOptions, Packaged, image_name, package, push,
+    BASE, Error as ImageError, PackageOptions, Packaged, image_name, package, push, runtime,
 };
 pub use self::interruptible::Error as LocalError;
 use self::target::DeployTarget;

@@ -18,6 +18,9 @@ pub enum Error {
     /// The argument is not a name, a directory or a URL.
     #[error(transparent)]
     Name(#[from] InvalidName),
+    /// There is no such directory.
+    #[error("there is no directory `{0}`")]
+    NoDirectory(String),
     /// The component is of another kind.
     #[error("`{0}` is not a library")]
     NotALibrary(String),
@@ -103,6 +106,13 @@ pub fn find(ctx: &Context, project: &Path, text: &str, no_update: bool) -> Resul
             version: None,
         });
     }
+    // KraftKit compat: a URL without a scheme, and the registry in front of a name.
+    if let Some((host, rest)) = of_host(text) {
+        return match host {
+            REGISTRY => find(ctx, project, rest, no_update),
+            _ => find(ctx, project, &format!("https://{text}"), no_update),
+        };
+    }
     if is_url(text) || path.is_file() {
         let (source, version) = split_version(text);
         return Ok(Found {
@@ -115,11 +125,29 @@ pub fn find(ctx: &Context, project: &Path, text: &str, no_update: bool) -> Resul
             version,
         });
     }
-    let name: Name = text.parse()?;
+    let name: Name = match text.parse() {
+        Err(_) if text.contains('/') => return Err(Error::NoDirectory(text.to_owned())),
+        parsed => parsed?,
+    };
     if name.kind.is_some_and(|kind| kind != Kind::Lib) {
         return Err(Error::NotALibrary(text.to_owned()));
     }
     in_catalog(ctx, &name, no_update)
+}
+
+/// The registry of Unikraft's images, whose names are those of the catalog.
+const REGISTRY: &str = "unikraft.org";
+
+/// Splits `HOST/PATH`.
+fn of_host(text: &str) -> Option<(&str, &str)> {
+    let (host, path) = text.split_once('/')?;
+    let is_host = host.contains('.')
+        && !host.starts_with('.')
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
+    (is_host && !path.is_empty() && !is_url(text) && !Path::new(text).exists())
+        .then_some((host, path))
 }
 
 fn is_url(text: &str) -> bool {
@@ -239,6 +267,10 @@ mod tests {
                 "https://me@a.example/lib-b",
                 "b https://me@a.example/lib-b -",
             ),
+            ("a.example/x/lib-b.git", "b https://a.example/x/lib-b.git -"),
+            ("a.example/lib-b@v1", "b https://a.example/lib-b v1"),
+            ("unikraft.org/lwip:stable", "library `lwip` not found"),
+            ("path/to/lib", "there is no directory `path/to/lib`"),
             (&dir, "mine ./lib-mine -"),
             ("app/nginx", "`app/nginx` is not a library"),
             ("lwip", "library `lwip` not found"),

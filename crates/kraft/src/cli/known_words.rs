@@ -1,5 +1,6 @@
 //! Answers to commands and flags that kraft does not have but its users know: those of Docker, of
-//! other container and cloud tools, and of the first kraft, which was written in Python.
+//! other container and cloud tools, of the CLI of Unikraft Cloud, and of the first kraft, which was
+//! written in Python.
 //!
 //! An answer replaces the suggestions of clap. Suggestions of hidden commands and flags, and of
 //! names with one or two letters, are left out.
@@ -176,7 +177,10 @@ const COMMANDS: &[(&str, &str)] = &[
         "install",
         "`kraft lib add` adds a library, `kraft pkg pull` pulls an image",
     ),
-    ("instance", "use `kraft cloud instance`"),
+    (
+        "instance",
+        "instances are in Unikraft Cloud: `kraft cloud instance`; `kraft ps` lists the machines of this host",
+    ),
     ("lint", "use `kraft check`"),
     ("make", "use `kraft build`"),
     ("new", "use `kraft init`"),
@@ -222,6 +226,123 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     ("validate", "use `kraft check`"),
     ("watch", "use `kraft compose watch`"),
+    // The CLI of Unikraft Cloud
+    (
+        "cloud build .",
+        "`kraft cloud deploy` builds and deploys a directory; `kraft cloud build create` builds on the platform",
+    ),
+    (
+        "instances",
+        "instances are in Unikraft Cloud: `kraft cloud instance`; `kraft ps` lists the machines of this host",
+    ),
+    (
+        "vm",
+        "instances are in Unikraft Cloud: `kraft cloud instance`; `kraft ps` lists the machines of this host",
+    ),
+    (
+        "vms",
+        "instances are in Unikraft Cloud: `kraft cloud instance`; `kraft ps` lists the machines of this host",
+    ),
+    (
+        "services",
+        "services are in Unikraft Cloud: `kraft cloud service`",
+    ),
+    (
+        "svc",
+        "services are in Unikraft Cloud: `kraft cloud service`",
+    ),
+    (
+        "service list",
+        "services are in Unikraft Cloud: `kraft cloud service`; `kraft service` starts machines when the host boots",
+    ),
+    (
+        "service ls",
+        "services are in Unikraft Cloud: `kraft cloud service`; `kraft service` starts machines when the host boots",
+    ),
+    (
+        "service get",
+        "services are in Unikraft Cloud: `kraft cloud service`; `kraft service` starts machines when the host boots",
+    ),
+    (
+        "service create",
+        "services are in Unikraft Cloud: `kraft cloud service`; `kraft service` starts machines when the host boots",
+    ),
+    ("certificates", "use `kraft cloud certificate`"),
+    ("certificate", "use `kraft cloud certificate`"),
+    ("certs", "use `kraft cloud certificate`"),
+    ("cert", "use `kraft cloud certificate`"),
+    ("metros", "use `kraft cloud metro`"),
+    ("metro", "use `kraft cloud metro`"),
+    ("quotas", "use `kraft cloud quota`"),
+    ("quota", "use `kraft cloud quota`"),
+    ("tunnel", "use `kraft cloud tunnel`"),
+    (
+        "scale",
+        "`kraft compose scale` sets numbers of machines, `kraft cloud scale` scales services",
+    ),
+    ("profiles", "use `kraft cloud profile`"),
+    ("profile", "use `kraft cloud profile`"),
+    ("whoami", "use `kraft cloud whoami`"),
+    (
+        "img",
+        "`kraft images` lists local images, `kraft cloud image` those on Unikraft Cloud",
+    ),
+    ("api", "`kraft cloud` has a command for each request"),
+    (
+        "tui",
+        "`kraft cloud` has commands only: `kraft cloud instance list`",
+    ),
+    ("ver", "use `kraft version`"),
+    ("conf", "use `kraft config`"),
+    ("cfg", "use `kraft config`"),
+    (
+        "vol clone",
+        "`kraft cp` copies files between volumes and this host; `kraft cloud volume clone` copies a volume in Unikraft Cloud",
+    ),
+    (
+        "vol edit",
+        "a volume is a directory without a size; `kraft cloud volume resize` is for Unikraft Cloud",
+    ),
+    (
+        "vol resize",
+        "a volume is a directory without a size; `kraft cloud volume resize` is for Unikraft Cloud",
+    ),
+    (
+        "vol attach",
+        "a machine gets its volumes when it is created: `kraft run --volume NAME:PATH`",
+    ),
+    (
+        "vol detach",
+        "a machine gets its volumes when it is created: `kraft run --volume NAME:PATH`",
+    ),
+    (
+        "vol import",
+        "`kraft cp FILE MACHINE:PATH` copies files into a volume; `kraft cloud volume import` is for Unikraft Cloud",
+    ),
+    (
+        "cloud purge",
+        "each kind of resource is removed by itself: `kraft cloud instance remove --all`",
+    ),
+    ("cloud instance inspect", "use `kraft cloud instance get`"),
+    ("cloud instance show", "use `kraft cloud instance get`"),
+    (
+        "cloud image get",
+        "`kraft cloud image list` lists the images, `kraft pkg inspect IMAGE` shows one",
+    ),
+    (
+        "cloud image inspect",
+        "`kraft cloud image list` lists the images, `kraft pkg inspect IMAGE` shows one",
+    ),
+    (
+        "cloud image copy",
+        "`kraft pull`, `kraft tag` and `kraft push` copy an image",
+    ),
+    (
+        "cloud image cp",
+        "`kraft pull`, `kraft tag` and `kraft push` copy an image",
+    ),
+    ("cloud metro get", "use `kraft cloud metro list`"),
+    ("cloud profile get", "use `kraft cloud profile list`"),
 ];
 
 /// Flags, with their commands, and what to use instead.
@@ -379,6 +500,174 @@ const FLAGS: &[(&str, &str, &str)] = &[
         "--distclean",
         "use `--proper` to remove the configuration and the downloaded components, too",
     ),
+    // The CLI of Unikraft Cloud, and newer KraftKits
+    (
+        "cloud deploy",
+        "--start",
+        "an instance is started unless `--no-start` is set",
+    ),
+    (
+        "pkg",
+        "--with-kconfig",
+        "KConfig options are recorded unless `--no-kconfig` is set",
+    ),
+    (
+        "init",
+        "-F",
+        "files that exist are kept; `--dry-run` prints those that would be written",
+    ),
+    (
+        "init",
+        "-M",
+        "`kraft init` writes all files that the project needs",
+    ),
+    (
+        "run",
+        "--metro",
+        "`kraft run` runs on this host, `kraft cloud deploy` in a metro of Unikraft Cloud",
+    ),
+    (
+        "run",
+        "--image",
+        "put the image after the options: `kraft run IMAGE ARGS`",
+    ),
+    ("run", "--vcpus", "use `--cpus NUMBER`"),
+    (
+        "run",
+        "--scale-to-zero",
+        "`--sleep-after TIME` saves an idle machine until its next connection; `kraft cloud deploy --scale-to-zero on` is for Unikraft Cloud",
+    ),
+    (
+        "run",
+        "--autostart",
+        "a machine is started unless `--no-start` is set",
+    ),
+    (
+        "run",
+        "--follow",
+        "the console is printed unless `--detach` is set",
+    ),
+    (
+        "run",
+        "-f",
+        "the console is printed unless `--detach` is set",
+    ),
+    (
+        "run",
+        "--domain",
+        "domains are published by Unikraft Cloud: `kraft cloud deploy --domain DOMAIN`",
+    ),
+    (
+        "run",
+        "--subdomain",
+        "domains are published by Unikraft Cloud: `kraft cloud deploy --domain DOMAIN`",
+    ),
+    (
+        "run",
+        "--template",
+        "use `--snapshot NAME`, or `kraft cloud instance create --template NAME` in Unikraft Cloud",
+    ),
+    (
+        "run",
+        "--rom",
+        "put the files into the root filesystem, or mount them: `--volume DIR:PATH:ro`",
+    ),
+    ("build", "--secret", "use `--build-secret id=NAME,src=FILE`"),
+    (
+        "pkg",
+        "--rom",
+        "images of kraft have no ROMs: put the files into the root filesystem, or mount them when it runs: `kraft run --volume DIR:PATH:ro`",
+    ),
+    (
+        "pkg",
+        "-R",
+        "images of kraft have no ROMs: put the files into the root filesystem, or mount them when it runs: `kraft run --volume DIR:PATH:ro`",
+    ),
+    (
+        "pkg",
+        "--rom-type",
+        "images of kraft have no ROMs: put the files into the root filesystem, or mount them when it runs: `kraft run --volume DIR:PATH:ro`",
+    ),
+    (
+        "pkg",
+        "--no-kernel",
+        "an image of kraft has a kernel; `kraft rootfs build` writes a root filesystem alone",
+    ),
+    (
+        "images",
+        "list",
+        "`kraft images` lists the images by itself",
+    ),
+    ("images", "ls", "`kraft images` lists the images by itself"),
+    ("images", "get", "use `kraft pkg inspect IMAGE`"),
+    ("images", "inspect", "use `kraft pkg inspect IMAGE`"),
+    ("images", "copy", "use `kraft tag` and `kraft push`"),
+    ("images", "cp", "use `kraft tag` and `kraft push`"),
+    ("images", "delete", "use `kraft pkg rm IMAGE`"),
+    ("images", "rm", "use `kraft pkg rm IMAGE`"),
+    (
+        "login",
+        "--no-browser",
+        "`kraft cloud login` logs in to Unikraft Cloud",
+    ),
+    (
+        "vol create",
+        "--size",
+        "a volume is a directory without a size; `kraft cloud volume create --size SIZE` is for Unikraft Cloud",
+    ),
+    (
+        "vol create",
+        "-s",
+        "a volume is a directory without a size; `kraft cloud volume create --size SIZE` is for Unikraft Cloud",
+    ),
+    (
+        "vol create",
+        "--name",
+        "the name is an argument: `kraft vol create NAME`",
+    ),
+    (
+        "vol create",
+        "--metro",
+        "use `kraft cloud volume create --name NAME --size SIZE`",
+    ),
+    (
+        "vol create",
+        "--set",
+        "use `kraft cloud volume create --name NAME --size SIZE`",
+    ),
+    ("cloud deploy", "--publish", "use `--port PORT`"),
+    ("cloud deploy", "-m", "use `--memory SIZE`"),
+    (
+        "cloud deploy",
+        "--template",
+        "use `kraft cloud instance create --template NAME`",
+    ),
+    (
+        "cloud instance list",
+        "--filter",
+        "`--output json` has every field",
+    ),
+    (
+        "cloud instance list",
+        "--fields",
+        "`--output json` has every field",
+    ),
+    (
+        "cloud instance get",
+        "--fields",
+        "`--output json` has every field",
+    ),
+    ("cloud instance wait", "--until", "use `--state STATE`"),
+    (
+        "cloud volume create",
+        "--set",
+        "each property has an option: `--name NAME --size SIZE`",
+    ),
+    (
+        "cloud volume edit",
+        "--set",
+        "use `kraft cloud volume resize --size SIZE`",
+    ),
     // Every command
     (ANY, "--verbose", "use `--log-level debug`"),
     (ANY, "--debug", "use `--log-level debug`"),
@@ -397,6 +686,39 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A value of another tool.
+struct ForeignValue {
+    command: &'static str,
+    flag: &'static str,
+    is_it: fn(&str) -> bool,
+    answer: &'static str,
+}
+
+const SCALE_TO_ZERO: &str =
+    "use `--scale-to-zero on --scale-to-zero-cooldown TIME --scale-to-zero-stateful`";
+
+/// Values, and what to use instead.
+const VALUES: &[ForeignValue] = &[
+    ForeignValue {
+        command: "run",
+        flag: "--arch",
+        is_it: |value| value.starts_with(|first: char| first.is_ascii_digit()),
+        answer: "the memory is `--memory SIZE`, or `-M`; `-m` is the architecture",
+    },
+    ForeignValue {
+        command: "cloud deploy",
+        flag: "--scale-to-zero",
+        is_it: |value| value.contains('='),
+        answer: SCALE_TO_ZERO,
+    },
+    ForeignValue {
+        command: "cloud instance create",
+        flag: "--scale-to-zero",
+        is_it: |value| value.contains('='),
+        answer: SCALE_TO_ZERO,
+    },
+];
+
 /// The commands whose arguments may begin with a dash after `--`.
 const WITH_ARGUMENTS: [&str; 5] = ["run", "compose run", "exec", "compose exec", "cloud deploy"];
 
@@ -406,6 +728,8 @@ pub(super) fn answer(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let about = match error.kind() {
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => return of_value(error, args),
+        ErrorKind::MissingRequiredArgument => return of_missing(error, args),
         _ => return error,
     };
     let Some(ContextValue::String(word)) = error.get(about) else {
@@ -483,6 +807,43 @@ fn of_flag(path: &str, word: &str) -> Option<String> {
         .iter()
         .find(|(command, known, _)| (*command == path || Some(*command) == any) && *known == flag);
     known.map(|(.., answer)| (*answer).to_owned())
+}
+
+/// Adds what to use instead of a value that another tool has.
+fn of_value(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let flag = text(ContextKind::InvalidArg).split(' ').next();
+    let value = text(ContextKind::InvalidValue);
+    let root = super::command();
+    let (_, path) = command_of(&root, args);
+    let mut values = VALUES.iter();
+    let known = values.find(|it| it.command == path && Some(it.flag) == flag && (it.is_it)(value));
+    if let Some(known) = known {
+        error.remove(ContextKind::SuggestedValue);
+        let tips = ContextValue::StyledStrs(vec![StyledStr::from(known.answer)]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
+}
+
+/// Adds what was probably meant by a command without its arguments.
+fn of_missing(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let root = super::command();
+    let answer = match command_of(&root, args).1.as_str() {
+        "login" => {
+            "`kraft cloud login` logs in to Unikraft Cloud, `kraft login HOST` to a registry"
+        }
+        "logout" => {
+            "`kraft cloud logout` removes the login of Unikraft Cloud, `kraft logout HOST` that of a registry"
+        }
+        _ => return error,
+    };
+    let tips = ContextValue::StyledStrs(vec![StyledStr::from(answer)]);
+    error.insert(ContextKind::Suggested, tips);
+    error
 }
 
 /// Removes suggestions of hidden or very short names, and to write `--` where arguments with dashes

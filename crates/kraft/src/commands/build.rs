@@ -1,9 +1,12 @@
 //! `kraft build`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
 use kraft_build::pipeline::Configure;
 use kraft_core::arch::Arch;
 use serde::Serialize;
@@ -87,8 +90,8 @@ pub(crate) struct Args {
     print_stats: bool,
 
     /// Set the output format
-    #[arg(short, long, value_name = "FORMAT")]
-    output: Option<Format>,
+    #[arg(short, long, value_name = "FORMAT", value_parser = OutputParser)]
+    output: Option<Output>,
 
     /// Do nothing: accepted for old scripts
     #[arg(short = 'c', long, hide = true, value_name = "FILE")]
@@ -96,6 +99,49 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     dockerfile: DockerfileArgs,
+}
+
+/// The value of `--output`.
+#[derive(Clone, Debug)]
+enum Output {
+    /// A format.
+    Format(Format),
+    /// A directory: the meaning of the flag in KraftKit.
+    Dir(OsString),
+}
+
+/// Parses the value of `--output`.
+#[derive(Clone)]
+struct OutputParser;
+
+impl TypedValueParser for OutputParser {
+    type Value = Output;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Output, clap::Error> {
+        let formats = EnumValueParser::<Format>::new();
+        if let Ok(format) = formats.parse_ref(command, arg, value) {
+            return Ok(Output::Format(format));
+        }
+        let text = value.to_string_lossy();
+        // In the CLI of Unikraft Cloud, it is the name of an image.
+        if text.contains(':') {
+            let why = format!(
+                "`{text}` is not a format: `kraft pkg --name {text} --push` packages and pushes an image\n"
+            );
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, why).with_cmd(command));
+        }
+        Ok(Output::Dir(value.to_owned()))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = Format::value_variants().iter();
+        Some(Box::new(values.filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 /// Selects targets of a project, and its Kraftfile.
@@ -239,6 +285,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         args.config.is_some(),
         "set options in the Kraftfile, with `kraft set` or with `kraft menu`",
     );
+    if let Some(Output::Dir(dir)) = &args.output {
+        app.ui.ignored(
+            &format!("--output {}", dir.display()),
+            true,
+            "`outdir` in the Kraftfile sets the directory of kernels, and `kraft pkg --name IMAGE` packages an image",
+        );
+    }
     let project = args.project.read(app)?;
     let (options, targets) = (options(app, args)?, args.project.which.filter());
     let fetching = args.project.fetching.fetching(app);
@@ -288,9 +341,9 @@ fn options(app: &App, args: &Args) -> Result<BuildOptions, Failure> {
 
 fn show(app: &App, args: &Args, made: &[BuildOutput]) -> Result<(), Failure> {
     let rows: Vec<Row> = made.iter().map(row).collect();
-    match args.output {
-        Some(format) => app.ui.listing(format, &rows, COLUMNS)?,
-        None => {
+    match &args.output {
+        Some(Output::Format(format)) => app.ui.listing(*format, &rows, COLUMNS)?,
+        Some(Output::Dir(_)) | None => {
             for row in &rows {
                 app.ui.line(if args.dbg {
                     &row.kernel_debug

@@ -74,6 +74,16 @@ const NOT_CUT: Flag = flag(
     "nothing is cut where the output is not a terminal",
 );
 const IN_TURN: &str = "services are built and pulled one after the other";
+const ALWAYS_CPIO: Flag = flag(
+    "--rootfs-type TYPE",
+    "root filesystems are CPIO archives, which every kernel reads",
+);
+const KEEP_OWNERS: Flag = flag(
+    "--keep-file-owners",
+    "files belong to root; `kraft rootfs build --keep-owners` keeps their owners",
+);
+const PREFIX: &str = "lines are prefixed with the name of their machine if there are several";
+const WAIT: &str = "`--wait TIME` sets it";
 const NO_PROJECT: Flag = flag(
     "-K --kraftfile FILE",
     "this command does not read a project",
@@ -81,7 +91,22 @@ const NO_PROJECT: Flag = flag(
 
 /// The aliases and flags, by command.
 const ACCEPTED: &[Accepted] = &[
-    aliases("build", &["bld"]),
+    Accepted {
+        command: "build",
+        aliases: &["bld"],
+        flags: &[
+            ALWAYS_CPIO,
+            KEEP_OWNERS,
+            flag(
+                "-k --kernel FILE",
+                "kernels are where `kraft build` prints; `outdir` in the Kraftfile is their directory",
+            ),
+            flag(
+                "-C --validate",
+                "options that KConfig drops or changes are always errors",
+            ),
+        ],
+    },
     aliases("clean", &["cln"]),
     Accepted {
         command: "fetch",
@@ -91,7 +116,22 @@ const ACCEPTED: &[Accepted] = &[
             "components that exist locally are not pulled again",
         )],
     },
-    aliases("menu", &["m"]),
+    Accepted {
+        command: "menu",
+        aliases: &["m"],
+        flags: &[flag(
+            "--no-pull",
+            "components that exist locally are not pulled again",
+        )],
+    },
+    flags(
+        "logs",
+        &[flag("--prefix TEXT", PREFIX), flag("--prefix-name", PREFIX)],
+    ),
+    flags(
+        "start",
+        &[flag("--prefix TEXT", PREFIX), flag("--prefix-name", PREFIX)],
+    ),
     aliases("set", &["s"]),
     aliases("unset", &["u"]),
     aliases("lib add", &["a"]),
@@ -100,6 +140,8 @@ const ACCEPTED: &[Accepted] = &[
     flags(
         "pkg",
         &[
+            ALWAYS_CPIO,
+            KEEP_OWNERS,
             flag("-c --compress", "layers of images are not compressed"),
             flag(
                 "--no-pull",
@@ -134,6 +176,12 @@ const ACCEPTED: &[Accepted] = &[
             ),
             flag("-o --output DIR", STORED),
             flag(
+                "-Z --force-cache",
+                "blobs that exist locally are not pulled again",
+            ),
+            flag("-D --no-deps", "an image has all that it needs"),
+            flag("-d --with-deps", "an image has all that it needs"),
+            flag(
                 "-g --git",
                 "components come from archives if there are any; `kraft build --git` prefers Git",
             ),
@@ -147,10 +195,22 @@ const ACCEPTED: &[Accepted] = &[
             ),
         ],
     },
+    aliases("pkg push", &["ph"]),
     Accepted {
-        command: "pkg push",
-        aliases: &["ph"],
-        flags: &[NO_PROJECT],
+        command: "pkg save",
+        aliases: &["export", "e"],
+        flags: &[
+            flag("-M --as FORMAT", "images are OCI images"),
+            flag("-m --arch ARCH", "all platforms that were pulled are saved"),
+            flag(
+                "-p --plat PLATFORM",
+                "all platforms that were pulled are saved",
+            ),
+            flag(
+                "-u --update",
+                "local images are saved; `kraft pull` pulls them before",
+            ),
+        ],
     },
     Accepted {
         command: "pkg rm",
@@ -169,12 +229,13 @@ const ACCEPTED: &[Accepted] = &[
     },
     Accepted {
         command: "pkg update",
-        aliases: &["upd"],
+        aliases: &["upd", "u"],
         flags: &[NO_PROJECT],
     },
     flags(
         "run",
         &[
+            ALWAYS_CPIO,
             flag("--as RUNNER", "kraft detects what it is given"),
             flag(
                 "--prefix TEXT",
@@ -336,6 +397,20 @@ const ACCEPTED: &[Accepted] = &[
         &[flag("-l --long", "the table has every column"), NOT_CUT],
     ),
     flags(
+        "compose start",
+        &[flag(
+            "-d --detach",
+            "machines are always started in the background",
+        )],
+    ),
+    flags(
+        "compose unpause",
+        &[flag(
+            "-d --detach",
+            "machines always continue in the background",
+        )],
+    ),
+    flags(
         "compose stop",
         &[flag(
             "--composefile FILE",
@@ -344,14 +419,57 @@ const ACCEPTED: &[Accepted] = &[
     ),
     flags(
         "cloud deploy",
-        &[flag(
-            "-c --config FILE",
-            "options of the kernel are those of the Kraftfile; `kraft kconfig set` edits them",
-        )],
+        &[
+            ALWAYS_CPIO,
+            KEEP_OWNERS,
+            flag(
+                "-c --config FILE",
+                "options of the kernel are those of the Kraftfile; `kraft kconfig set` edits them",
+            ),
+        ],
     ),
+    aliases("cloud image", &["images"]),
+    aliases("cloud instance template", &["templates"]),
+    aliases("cloud instance template create", &["crt"]),
+    aliases("cloud instance template get", &["gt", "status", "info"]),
+    aliases("cloud instance metrics", &["metric", "m", "meter"]),
+    aliases("cloud instance restart", &["rr"]),
+    flags("cloud instance start", &[flag("--wait_timeout_ms N", WAIT)]),
+    flags(
+        "cloud instance stop",
+        &[
+            flag("--wait_timeout_ms N", WAIT),
+            flag("--timeout-ms N", WAIT),
+        ],
+    ),
+    flags(
+        "cloud quota",
+        &[
+            flag("-l --limits", "everything is shown"),
+            flag("-f --features", "everything is shown"),
+        ],
+    ),
+    aliases("cloud scale get", &["g"]),
+    flags(
+        "cloud scale init",
+        &[
+            flag("--cooldown-time-ms N", "`--cooldown-time TIME` sets it"),
+            flag("--warmup-time-ms N", "`--warmup-time TIME` sets it"),
+        ],
+    ),
+    aliases("cloud volume attach", &["join", "mount"]),
+    aliases("cloud volume create", &["new"]),
+    aliases("cloud volume detach", &["separate", "unmount"]),
     flags(
         "cloud compose ls",
         &[flag("PATH", "all projects of the metro are listed")],
+    ),
+    flags(
+        "cloud compose up",
+        &[flag(
+            "--rollout-wait TIME",
+            "changed instances are replaced without a pause",
+        )],
     ),
     flags(
         "cloud compose logs",

@@ -37,6 +37,31 @@ impl PlatformArg {
     }
 }
 
+/// A platform that images are packaged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PackagedPlatform {
+    /// One of this host.
+    Local(PlatformArg),
+    /// That of Unikraft Cloud.
+    Cloud,
+}
+
+impl FromStr for PackagedPlatform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kraftcloud" => Ok(Self::Cloud),
+            _ => text.parse().map(Self::Local),
+        }
+    }
+}
+
+/// Returns a parser of the platforms that images are packaged for.
+pub(crate) fn packaged_platform() -> Named<PackagedPlatform> {
+    Named::new(&["auto", "qemu", "fc", "xen", "kraftcloud"])
+}
+
 /// Returns a parser of platforms that offers their usual names.
 pub(crate) fn platform() -> Named<PlatformArg> {
     Named::new(&["auto", "qemu", "fc", "xen"])

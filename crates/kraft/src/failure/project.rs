@@ -447,6 +447,8 @@ impl From<library::find::Error> for Failure {
             Error::NotFound(_) => {
                 Self::new(Kind::NotFound, error).hint("`kraft pkg ls --libs` lists libraries")
             }
+            Error::NoDirectory(_) => Self::new(Kind::NotFound, error)
+                .hint("pass a library of the catalog, a directory or a URL"),
             Error::NoRelease { .. } => Self::new(Kind::NotFound, error),
             Error::Sources(error) => error.into(),
         }

@@ -231,11 +231,6 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         "possible values: oci, auto",
     ),
     (
-        "pkg push --kraftfile",
-        &["pkg", "push", "--kraftfile", "x", "packed"],
-        "`--kraftfile` has no effect",
-    ),
-    (
         "pkg rm --name",
         &["pkg", "rm", "--name", "unheard-of"],
         "unheard-of",
@@ -540,6 +535,22 @@ const TABLE: &[(&str, &[&str], &str)] = &[
 
 /// Flags of Docker's that have no effect: a command, the flags, and the rest of its command line.
 const TOGETHER: &[(&str, &str, &str)] = &[
+    (
+        "build",
+        "--rootfs-type=erofs --keep-file-owners --kernel=x --validate",
+        "",
+    ),
+    ("menu", "--no-pull", ""),
+    ("run", "--rootfs-type=cpio", "nope"),
+    ("logs", "--prefix=x --prefix-name", "nothing"),
+    ("start", "--prefix=x --prefix-name", "nothing"),
+    ("pkg", "--rootfs-type=erofs --keep-file-owners", ""),
+    ("pkg pull", "--force-cache --no-deps --with-deps", "a.b/x"),
+    (
+        "pkg save",
+        "--as=oci --arch=arm64 --plat=qemu --update",
+        "--output packed.tar packed",
+    ),
     ("cp", "--archive --quiet", "one:/x ."),
     (
         "compose",
@@ -568,6 +579,22 @@ const TOGETHER: &[(&str, &str, &str)] = &[
     (
         "compose run",
         "--quiet --quiet-pull --quiet-build --user=me --cap-add=x --cap-drop=x",
+        "web",
+    ),
+    ("compose start", "--detach", ""),
+    ("compose unpause", "--detach", ""),
+    ("cloud deploy", "--rootfs-type=erofs --keep-file-owners", ""),
+    ("cloud instance start", "--wait_timeout_ms=1", "web"),
+    (
+        "cloud instance stop",
+        "--wait_timeout_ms=1 --timeout-ms=1",
+        "web",
+    ),
+    ("cloud compose up", "--rollout-wait=1s", ""),
+    ("cloud quota", "--limits --features", ""),
+    (
+        "cloud scale init",
+        "--cooldown-time-ms=1 --warmup-time-ms=1",
         "web",
     ),
     ("compose stats", "--no-trunc", "--no-stream"),

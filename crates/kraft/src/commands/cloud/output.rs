@@ -18,6 +18,8 @@ pub(crate) enum Form {
     /// Table of the most important columns
     Table,
     /// One line per value, one block per resource
+    // KraftKit compat: its old name for every column.
+    #[value(alias = "full")]
     List,
     /// JSON array
     Json,

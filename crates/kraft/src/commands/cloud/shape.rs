@@ -98,7 +98,12 @@ pub(crate) struct ShapeArgs {
     service: Option<String>,
 
     /// Mount a volume; with a size, the volume is created if it does not exist
-    #[arg(short, long, value_name = "VOLUME:PATH[:ro][:size=SIZE]")]
+    #[arg(
+        short,
+        long,
+        value_name = "VOLUME:PATH[:ro][:size=SIZE]",
+        alias = "volumes"
+    )]
     volume: Vec<String>,
 
     /// Number of replicas in addition to the instance

@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kraft_core::arch::Arch;
+use kraft_core::platform::Platform;
 use kraft_core::reference::Reference;
+use kraft_oci::store::Store;
 
 use crate::app::App;
 use crate::commands::choices;
 use crate::commands::dockerfile::DockerfileArgs;
-use crate::commands::values::{self, PlatformArg};
+use crate::commands::values::{self, PackagedPlatform};
 use crate::failure::{Failure, Kind};
+use kraft_deploy::account::INDEX;
+use kraft_deploy::deploy::runtime;
 use kraft_engine::pack::{self, Order};
-use kraft_engine::package::{self, Package, Strategy};
+use kraft_engine::package::{self, Package, Part, Strategy};
 use kraft_engine::project::{self, Project};
 use kraft_engine::workplace::Workplace;
-use kraft_engine::{components, images};
+use kraft_engine::{components, images, settings};
+
+/// The platform of Unikraft Cloud.
+const CLOUD: &str = "kraftcloud";
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -68,8 +76,8 @@ pub(crate) struct Args {
     arch: Option<Arch>,
 
     /// Package only for this platform
-    #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
-    plat: Option<PlatformArg>,
+    #[arg(short, long, value_name = "PLATFORM", value_parser = values::packaged_platform())]
+    plat: Option<PackagedPlatform>,
 
     /// Package only this target of the project: its name, or PLATFORM/ARCH
     #[arg(short, long, value_name = "TARGET", conflicts_with_all = ["arch", "plat"])]
@@ -138,6 +146,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let order = order(app, args)?;
     let source = source(app, args)?;
     let parts = match &source {
+        source if matches!(args.plat, Some(PackagedPlatform::Cloud)) => {
+            cloud_parts(app, &store, &order, source)?
+        }
         Source::Kernel(kernel) => vec![pack::of_kernel(app, &order, kernel)?],
         Source::Runtime(project) => {
             vec![pack::of_runtime(app, &store, &order, project.as_deref())?]
@@ -188,7 +199,10 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
         env: kraft_engine::arguments::env(&args.env, &app.env)?,
         labels: labels(&args.label)?,
         arch: args.arch,
-        plat: args.plat.and_then(|plat| plat.0),
+        plat: match args.plat {
+            Some(PackagedPlatform::Local(plat)) => plat.0,
+            Some(PackagedPlatform::Cloud) | None => None,
+        },
         target: args.target.clone(),
         no_kconfig: args.no_kconfig,
         no_kernel_dbg: args.no_kernel_dbg,
@@ -233,6 +247,74 @@ fn source(app: &App, args: &Args) -> Result<Source, Failure> {
             }
         }
     }
+}
+
+/// Packs for the platform of Unikraft Cloud; what has no target or manifest for it, for Firecracker,
+/// which it is.
+fn cloud_parts(
+    app: &App,
+    store: &Arc<dyn Store>,
+    order: &Order,
+    source: &Source,
+) -> Result<Vec<Part>, Failure> {
+    let firecracker = Order {
+        plat: Some(Platform::Firecracker),
+        ..order.clone()
+    };
+    let other = || {
+        app.ui
+            .info("the image is for `fc`: there is nothing for `kraftcloud` to package");
+    };
+    Ok(match source {
+        Source::Kernel(kernel) => {
+            let mut part = pack::of_kernel(app, &firecracker, kernel)?;
+            CLOUD.clone_into(&mut part.platform.os);
+            vec![part]
+        }
+        Source::Runtime(project) => {
+            let project = project.as_deref();
+            let named = match (&order.runtime, project) {
+                (None, Some(project)) => Some(settings::runtime_name(&project.resolved())?),
+                (named, _) => named.clone(),
+            };
+            let runtime = Some(runtime(INDEX, named)?.to_string());
+            let firecracker = Order {
+                runtime: runtime.clone(),
+                ..firecracker
+            };
+            let own = Order {
+                os: Some(CLOUD.to_owned()),
+                runtime,
+                ..order.clone()
+            };
+            match pack::of_runtime(app, store, &own, project) {
+                Ok(part) => vec![part],
+                Err(error) => match pack::of_runtime(app, store, &firecracker, project) {
+                    Ok(part) => {
+                        other();
+                        vec![part]
+                    }
+                    Err(_) => return Err(error.into()),
+                },
+            }
+        }
+        Source::Built(project) => {
+            let targets = project.resolved().targets;
+            let mut own = targets.iter().filter(|target| target.platform == CLOUD);
+            if let Some(target) = own.next() {
+                let order = Order {
+                    target: Some(format!("{CLOUD}/{}", target.architecture)),
+                    arch: None,
+                    ..order.clone()
+                };
+                pack::of_build(app, &order, project)?
+            } else {
+                let parts = pack::of_build(app, &firecracker, project)?;
+                other();
+                parts
+            }
+        }
+    })
 }
 
 fn labels(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {

@@ -1,6 +1,6 @@
 //! `kraft pkg save`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraft_oci::archive;
 use kraft_oci::store::Named;
@@ -35,7 +35,17 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             images.push(named);
         }
     }
-    let to_tar = args.output.extension().is_some_and(|end| end == "tar") && !args.output.is_dir();
+    let has_end = |path: &Path, end: &str| path.extension().is_some_and(|own| own == end);
+    let path = args.output.as_path();
+    // KraftKit compat: `.tar.gz` is the name in its example.
+    let stem = path.file_stem().map(Path::new);
+    let is_compressed = has_end(path, "gz") && stem.is_some_and(|stem| has_end(stem, "tar"));
+    let to_tar = (is_compressed || has_end(path, "tar")) && !path.is_dir();
+    if is_compressed && to_tar {
+        let path = path.display();
+        app.ui
+            .warn(&format!("`{path}` is not compressed: `gzip` does that"));
+    }
     let progress = app.progress();
     let what = format!("writing {}", args.output.display());
     progress.run(what, None, |task| {
