@@ -60,6 +60,18 @@ fn valid_files_resolve_without_warnings() {
 }
 
 #[test]
+fn what_has_no_effect_is_a_warning() {
+    for (name, bytes) in corpus("warned") {
+        let (parsed, text) = parse_bytes(&bytes, &lookup);
+        let warnings = drawn(&parsed, &text);
+        assert!(warnings.contains("has no effect"), "{name}: {warnings}");
+        let resolved = parsed.kraftfile.unwrap().resolve("Foo.1");
+        let json = serde_json::to_string_pretty(&resolved).unwrap();
+        settings("warned").bind(|| insta::assert_snapshot!(name, format!("{warnings}{json}")));
+    }
+}
+
+#[test]
 fn broken_files_are_reported_as_in_their_snapshot() {
     let files = corpus("bad");
     assert!(files.len() >= 30);
@@ -115,7 +127,7 @@ fn the_schema_allows_every_valid_file_and_knows_every_key() {
     let schema = schema();
     assert!(jsonschema::meta::is_valid(&schema));
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for (name, bytes) in corpus("ok") {
+    for (name, bytes) in [corpus("ok"), corpus("warned")].concat() {
         let text = String::from_utf8(bytes).unwrap();
         let options = serde_saphyr::options! { strict_booleans: true };
         let json: serde_json::Value = serde_saphyr::from_str_with_options(&text, options).unwrap();
@@ -206,7 +218,7 @@ proptest! {
         pick in any::<prop::sample::Index>(),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6),
     ) {
-        let files = corpus("ok");
+        let files = [corpus("ok"), corpus("warned")].concat();
         let (_, mut bytes) = pick.get(&files).clone();
         for (at, byte, kind) in edits {
             let at = at.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
