@@ -112,6 +112,14 @@ check-run:
 	else \
 		echo "make: skipped lints of the built-in runtime: the Rust target x86_64-unknown-none is not installed"; \
 	fi
+	@$(RUST); if command -v cargo-zigbuild >/dev/null && [[ -d $$(rustc --print target-libdir --target aarch64-apple-darwin) ]]; then \
+		echo "make: checking that kraft compiles for macOS"; \
+		for target in aarch64-apple-darwin x86_64-apple-darwin; do \
+			cargo-zigbuild check --package kraft --target "$$target" --locked --quiet; \
+		done; \
+	else \
+		echo "make: skipped macOS: cargo-zigbuild or the Rust target aarch64-apple-darwin is not installed"; \
+	fi
 	@echo "make: checking the imports between crates"
 	@$(RUST); $(XTASK) arrows
 	@echo "make: checking the wording"

@@ -11,11 +11,20 @@ const MODULES: &[(&str, &[&str])] = &[
     ("failure", &[]),
     ("completion", &[]),
     ("signals", &[]),
+    ("container_runtime", &["failure"]),
+    ("roles", &["container_runtime"]),
     ("ui", &["failure"]),
     ("app", &["failure", "signals", "ui"]),
     (
         "commands",
-        &["app", "completion", "failure", "ui", "command"],
+        &[
+            "app",
+            "completion",
+            "container_runtime",
+            "failure",
+            "ui",
+            "command",
+        ],
     ),
     ("cli", &["commands"]),
 ];

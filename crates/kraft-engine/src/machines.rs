@@ -26,7 +26,7 @@ use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::platform::Platform;
 use kraft_machine::driver::{Drivers, NoDriver};
 use kraft_machine::{Listed, Machine, Machines, Settings, Unreadable};
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 
 use crate::context::Context;
 
@@ -38,7 +38,7 @@ pub fn settings(ctx: &Context) -> Settings {
     Settings {
         runtime_dir: ctx.settings.runtime_dir.clone(),
         // This very program, also when the file it was started from has been replaced.
-        monitor: vec![OsString::from(OWN_PROGRAM), OsString::from(MONITOR)],
+        monitor: vec![own_program().into(), OsString::from(MONITOR)],
         drivers: drivers(ctx),
         console_limit: ctx.settings.console_limit,
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_sys::fs;
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 use kraft_sys::tool::{Tool, ToolError};
 
 use crate::context::Context;
@@ -119,7 +119,7 @@ impl Unit {
     pub fn new(ctx: &Context, scope: Scope) -> Result<Self, Error> {
         Ok(Self {
             scope,
-            program: std::fs::read_link(OWN_PROGRAM).map_err(Error::Program)?,
+            program: std::fs::canonicalize(own_program()).map_err(Error::Program)?,
             environment: vec![
                 (
                     "KRAFTKIT_CONFIG_DIR".to_owned(),

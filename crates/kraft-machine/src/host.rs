@@ -63,7 +63,7 @@ pub fn facts(settings: &Settings, kvm: Kvm) -> Host {
 
 /// Determines whether guests run under KVM.
 fn kvm(settings: &Settings, platform: Platform, arch: Arch) -> Kvm {
-    let device = open_kvm(Path::new("/dev/kvm"));
+    let device = hypervisor();
     match settings.drivers.get(platform) {
         Ok(driver) => {
             let configured = settings.drivers.configured(platform);
@@ -80,7 +80,27 @@ fn kvm(settings: &Settings, platform: Platform, arch: Arch) -> Kvm {
     }
 }
 
+/// Checks that this host has a hypervisor that this user may use.
+#[cfg(target_os = "linux")]
+fn hypervisor() -> Result<(), Kvm> {
+    open_kvm(Path::new("/dev/kvm"))
+}
+
+/// Checks that this host has a hypervisor.
+#[cfg(not(target_os = "linux"))]
+fn hypervisor() -> Result<(), Kvm> {
+    if kraft_sys::device::has_hypervisor() {
+        Ok(())
+    } else {
+        Err(Kvm::Unusable {
+            reason: "this host has no Hypervisor framework".to_owned(),
+            cure: None,
+        })
+    }
+}
+
 /// Checks that the device exists, is the KVM device and can be opened.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn open_kvm(path: &Path) -> Result<(), Kvm> {
     let unusable = |reason: String, cure: &str| Kvm::Unusable {
         reason,

@@ -50,6 +50,10 @@ pub mod direct;
 pub mod driver;
 mod event_log;
 mod events;
+#[cfg(target_os = "linux")]
+mod file_watch;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_file_watch.rs"]
 mod file_watch;
 mod health;
 pub mod host;

@@ -14,7 +14,7 @@ use kraft_core::port::PortMapping;
 use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use kraft_sys::process::{self, Identity, OWN_PROGRAM};
+use kraft_sys::process::{self, Identity, own_program};
 use kraft_sys::tool;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -322,8 +322,13 @@ fn receive(stream: &UnixStream) -> io::Result<(Answer, Vec<OwnedFd>)> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0; 4096];
     let mut parts = [IoSliceMut::new(&mut text)];
+    // Without the flag, programs that are started meanwhile inherit the files.
+    #[cfg(target_os = "linux")]
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = RecvFlags::empty();
     let received = loop {
-        match recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(stream, &mut parts, &mut control, flags) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
@@ -353,7 +358,7 @@ fn start(dir: &NetworkDir, name: &str) -> Result<(), Error> {
     fs::truncate(&dir.log(), 0)?;
     let log = fs::append(&dir.log())?;
     process::keep_files_from_children().map_err(&failed)?;
-    let mut command = tool::command(OWN_PROGRAM);
+    let mut command = tool::command(own_program());
     command
         .args([holder::ARGUMENT, holder::START])
         .arg(dir.path())

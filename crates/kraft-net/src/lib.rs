@@ -29,8 +29,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// What only holders use.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
+
 mod attach;
 mod error;
+#[cfg(target_os = "linux")]
+pub mod holder;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_holder.rs"]
 pub mod holder;
 pub mod host;
 mod layout;
@@ -38,6 +45,7 @@ mod networks;
 mod protocol;
 mod record;
 mod subnet;
+#[cfg(target_os = "linux")]
 pub mod takeover;
 mod traffic;
 

@@ -39,6 +39,10 @@ mod ids;
 mod index;
 mod newc;
 mod path;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_sandbox.rs"]
 pub mod sandbox;
 mod source;
 mod tree;

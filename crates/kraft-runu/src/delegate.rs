@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 use kraft_sys::{fs, tool};
 
 use crate::Context;
@@ -56,6 +56,6 @@ const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 /// Returns the path of a program that is not this one under another name.
 fn locate(name: &OsStr) -> Option<OsString> {
     let path = tool::locate(name).or_else(|| tool::find(name, Some(OsStr::new(USUAL))))?;
-    let own = fs::is_same_file(&path, OWN_PROGRAM.as_ref());
+    let own = fs::is_same_file(&path, &own_program());
     (!own).then(|| path.into_os_string())
 }

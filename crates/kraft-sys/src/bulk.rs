@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use crate::host;
 
 /// Alignment for direct I/O in bytes: no disk has larger blocks.
 pub const ALIGNMENT: u64 = 4096;
@@ -68,7 +68,7 @@ impl Bulk {
     pub fn write_out(mut self) -> io::Result<Arc<File>> {
         if let Some(writer) = self.writer.take() {
             writer.finish()?;
-            buffered(&self.file)?;
+            host::use_cache(&self.file)?;
         }
         (&*self.file).write_all(self.buffer.filled())?;
         Ok(Arc::clone(&self.file))
@@ -136,7 +136,7 @@ impl Writer {
             .name("bulk-writer".to_owned())
             .spawn(move || {
                 // If it is not supported, use buffered I/O.
-                let _ = direct(&file);
+                let _ = host::bypass_cache(&file);
                 for mut buffer in to_write {
                     write(&file, buffer.filled())?;
                     buffer.len = 0;
@@ -165,22 +165,12 @@ impl Writer {
     }
 }
 
-/// Enables direct I/O.
-fn direct(file: &File) -> rustix::io::Result<()> {
-    fcntl_setfl(file, fcntl_getfl(file)? | OFlags::DIRECT)
-}
-
-/// Disables direct I/O.
-fn buffered(file: &File) -> io::Result<()> {
-    Ok(fcntl_setfl(file, fcntl_getfl(file)? - OFlags::DIRECT)?)
-}
-
 fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     match file.write_all(bytes) {
         // Some file systems accept the flag and then reject the write: nothing has been written
         // yet.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            buffered(file)?;
+            host::use_cache(file)?;
             file.write_all(bytes)
         }
         other => other,

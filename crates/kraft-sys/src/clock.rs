@@ -13,7 +13,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::clock_gettime;
+
+use crate::host;
 
 /// Returns the time since 1970-01-01 00:00 UTC.
 pub fn now() -> Duration {
@@ -35,16 +37,14 @@ pub fn retry_after(text: &str, now: Duration) -> Option<Duration> {
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
-/// Returns Linux's boot id: a UUID that changes at every boot. Empty if it is not available.
+/// Returns the id of this boot of the host: a UUID that changes at every boot. Empty if it is not available.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
+    host::boot_id().trim().to_owned()
 }
 
 /// Returns a monotonic timestamp, in nanoseconds.
 pub(crate) fn ticks() -> u128 {
-    let now = clock_gettime(ClockId::Boottime);
+    let now = clock_gettime(host::UPTIME);
     let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
     u128::from(seconds) * 1_000_000_000 + u128::from(nanos)
 }

@@ -1,4 +1,4 @@
-//! Device ioctls.
+//! Devices: their numbers, and their requests.
 //!
 //! ```
 //! // Works on KVM's device only; on any other file the system refuses the request.
@@ -7,10 +7,23 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 
 use rustix::ioctl::{self, NoArg, Opcode, opcode};
+
+use crate::host;
+
+/// Returns the major and the minor number of a device; of any other file, zeros or what the file system puts there.
+pub fn numbers(metadata: &Metadata) -> (u32, u32) {
+    host::device_numbers(metadata)
+}
+
+/// Returns whether the Hypervisor framework runs guests on this host.
+#[cfg(target_os = "macos")]
+pub fn has_hypervisor() -> bool {
+    host::has_hypervisor()
+}
 
 /// Linux, `include/uapi/linux/kvm.h`: `KVM_GET_API_VERSION`.
 const KVM_GET_API_VERSION: Opcode = opcode::none(0xae, 0x00);

@@ -36,10 +36,10 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use crate::clock;
+use crate::{clock, host};
 
 mod remove;
 
@@ -441,7 +441,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
 /// Reserves disk space for a file without changing its length. File systems that cannot reserve
 /// space are not an error: then the write itself may fail.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+    match host::reserve(file, bytes) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(e) => Err(e.into()),
     }
@@ -465,6 +465,52 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     std::fs::rename(from, to).map_err(Error::on("give its name to", to))
 }
 
+/// Creates a named pipe with a mode, which the umask may reduce.
+///
+/// # Errors
+///
+/// If the name exists, or nothing can be created there.
+pub fn make_fifo(path: &Path, mode: u32) -> Result<(), Error> {
+    host::make_fifo(path, mode).map_err(Error::on("create", path))
+}
+
+/// Creates the mark of overlay file systems for a name that is removed.
+///
+/// # Errors
+///
+/// If the name exists, or nothing can be created there.
+pub fn make_whiteout(path: &Path) -> Result<(), Error> {
+    host::make_whiteout(path).map_err(Error::on("write", path))
+}
+
+/// Makes an empty file share the blocks of another.
+///
+/// # Errors
+///
+/// If the file system does not support that.
+pub fn share_blocks(from: &File, to: &File) -> io::Result<()> {
+    Ok(host::share_blocks(from, to)?)
+}
+
+/// Copies at most `most` bytes of a file, from `at` on, to the position of another, without reading them into this process.
+/// Returns how many.
+///
+/// # Errors
+///
+/// If the file systems do not support that.
+pub fn copy_range(from: &File, at: &mut u64, to: &File, most: usize) -> io::Result<usize> {
+    Ok(host::copy_range(from, at, to, most)?)
+}
+
+/// Gives the space of a part of a file back to the disk; it reads as zeros then.
+///
+/// # Errors
+///
+/// If the file system has no holes.
+pub fn punch_hole(file: &File, at: u64, length: u64) -> io::Result<()> {
+    host::punch_hole(file, at, length)
+}
+
 /// Flushes the entries of a directory to disk.
 pub fn sync_dir(dir: &Path) -> Result<(), Error> {
     let sync = || File::open(dir)?.sync_all();
@@ -477,7 +523,7 @@ pub fn sync_dir(dir: &Path) -> Result<(), Error> {
 
 /// Flushes the whole file system of a directory to disk: cheaper than fsync of many files.
 pub fn sync_file_system(dir: &Path) -> Result<(), Error> {
-    let sync = || Ok(rustix::fs::syncfs(File::open(dir)?)?);
+    let sync = || host::sync_file_system(&File::open(dir)?);
     sync().map_err(Error::on("write", dir))
 }
 
@@ -630,8 +676,8 @@ fn remove_leftovers(path: &Path) {
             u128::from_str_radix(salt, 16).ok()
         });
         let Some(salt) = salt else { continue };
-        let made_by = salt >> 64;
-        if Path::new(&format!("/proc/{made_by}")).exists() {
+        let made_by = u32::try_from(salt >> 64);
+        if made_by.is_ok_and(|pid| host::stat(pid).is_some()) {
             continue;
         }
         // The process may be in another container and so invisible here; then the file is locked.

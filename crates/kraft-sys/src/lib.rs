@@ -1,11 +1,11 @@
 //! System access for all crates: files, locks, processes and the clock.
 //!
 //! Independent of unikernels: atomic file replacement ([`fs`]), small changes of
-//! large files ([`amend`]), fast writes ([`bulk`]), locks
+//! large files ([`amend`]), fast writes ([`bulk`]), paths that stay below a directory ([`beneath`]), locks
 //! between processes ([`lock`]), running programs with time limits and error messages ([`tool`]) or
 //! reading their output as it comes ([`stream`]), inherited variables ([`environment`]), ending
 //! programs with this process ([`guard`]), parallel work ([`parallel`]), process identity
-//! ([`process`]) and what processes use ([`usage`]), the terminal ([`terminal`]) and time
+//! ([`process`]) and what processes use ([`usage`]), sockets ([`socket`]), the terminal ([`terminal`]) and time
 //! ([`clock`]).
 //!
 //! Other crates must not use these system interfaces directly; the root `clippy.toml` enforces it.
@@ -29,6 +29,7 @@
 //! ```
 
 pub mod amend;
+pub mod beneath;
 pub mod bulk;
 pub mod clock;
 pub mod command_line;
@@ -37,10 +38,11 @@ pub mod environment;
 pub mod flush;
 pub mod fs;
 pub mod guard;
+mod host;
 pub mod lock;
 pub mod parallel;
 pub mod process;
-
+pub mod socket;
 pub mod stream;
 pub mod terminal;
 pub mod tool;

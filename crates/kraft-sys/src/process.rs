@@ -1,7 +1,7 @@
 //! Process identity, signals and waiting.
 //!
 //! PIDs are reused. An [`Identity`] is the PID, the start time and the boot id; a [`Process`] is a
-//! pidfd that was checked against an identity, so that a signal or a wait cannot affect another
+//! handle (a pidfd on Linux) that was checked against an identity, so that a signal or a wait cannot affect another
 //! process.
 //!
 //! ```
@@ -29,21 +29,23 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::host::{self, Life};
 
-/// The program of this process, for starting it again, even if it was replaced on disk, where
-/// [`std::env::current_exe`] returns a path that does not exist (`proc_pid_exe(5)`).
-pub const OWN_PROGRAM: &str = "/proc/self/exe";
+/// Returns the program of this process, for starting it again; on Linux also after it was replaced on disk.
+pub fn own_program() -> PathBuf {
+    host::own_program()
+}
 
 /// Identifies one process across reboots of this host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// The process id.
     pub pid: u32,
-    /// Start time, in clock ticks after boot (`/proc/PID/stat`, field 22).
+    /// Start time: on Linux in clock ticks after boot (`/proc/PID/stat`, field 22), on macOS in microseconds since 1970.
     pub started: u64,
     /// The boot id ([`clock::boot_id`]).
     pub boot: String,
@@ -64,7 +66,7 @@ impl Identity {
     /// Returns the identity of a child that was not waited for yet, even of one that has ended already:
     /// its PID still belongs to it. `None` without `/proc`.
     pub fn of_child(child: &Child) -> Option<Self> {
-        let (_, started) = stat(child.id())?;
+        let (_, started) = host::stat(child.id())?;
         Some(Self {
             pid: child.id(),
             started,
@@ -90,44 +92,16 @@ impl Identity {
 
 /// Returns the start time of a process; `None` if it is not running.
 fn start_of_living(pid: u32) -> Option<u64> {
-    match stat(pid)? {
+    match host::stat(pid)? {
         (Life::Running, started) => Some(started),
         (Life::Ended, _) => None,
     }
 }
 
-/// Whether a process is more than an entry in the table of processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Running,
-    /// It has ended; its parent may not have waited for it yet.
-    Ended,
-}
-
-/// Reads state and start time of a process.
-fn stat(pid: u32) -> Option<(Life, u64)> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Returns fields 3 and 22 of a line of `/proc/PID/stat` (`proc_pid_stat(5)`).
-fn parse_stat(stat: &[u8]) -> Option<(Life, u64)> {
-    // Field 2 is the program name in parentheses and may contain any character, including
-    // parentheses.
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let life = match fields.next()? {
-        "Z" | "X" | "x" => Life::Ended,
-        _ => Life::Running,
-    };
-    // Field 3 was consumed; field 22 is the nineteenth after it.
-    Some((life, fields.nth(18)?.parse().ok()?))
-}
-
 /// A handle for waiting and signals that cannot refer to another process.
 #[derive(Debug)]
 pub struct Process {
-    pidfd: OwnedFd,
+    handle: host::Handle,
 }
 
 impl Process {
@@ -136,18 +110,18 @@ impl Process {
         let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else {
             return Ok(None);
         };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
+        let handle = match host::Handle::open(pid) {
+            Ok(handle) => handle,
             Err(Errno::SRCH) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
         // From now on the PID cannot be reused unnoticed.
-        Ok(identity.is_alive().then_some(Self { pidfd }))
+        Ok(identity.is_alive().then_some(Self { handle }))
     }
 
     /// Sends a signal; a process that has ended is not an error.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        match pidfd_send_signal(&self.pidfd, signal) {
+        match self.handle.signal(signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -161,9 +135,9 @@ impl Process {
 }
 
 impl AsFd for Process {
-    /// Returns the pidfd, which becomes readable when the process ends.
+    /// Returns a file that becomes readable when the process ends.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.handle.as_fd()
     }
 }
 
@@ -229,7 +203,7 @@ pub fn survive_file_size_limit() -> io::Result<()> {
 
 /// Sets the maximum size of files that a process writes, in bytes.
 pub fn limit_file_size(identity: &Identity, bytes: u64) -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit};
 
     let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else {
         return Err(Errno::SRCH.into());
@@ -239,18 +213,13 @@ pub fn limit_file_size(identity: &Identity, bytes: u64) -> io::Result<()> {
         current: Some(maximum.map_or(bytes, |maximum| bytes.min(maximum))),
         maximum,
     };
-    prlimit(Some(pid), Resource::Fsize, limit)?;
-    Ok(())
+    host::limit_file_size(pid, limit)
 }
 
 /// Keeps inherited open files (other than stdin, stdout and stderr) from programs started from now
 /// on.
 pub fn keep_files_from_children() -> io::Result<()> {
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let Some(fd) = name.to_str().and_then(|text| text.parse::<i32>().ok()) else {
-            continue;
-        };
+    for fd in host::open_files()? {
         if fd > 2 {
             // SAFETY: the number was just listed; if it was closed since (the listing's own
             // descriptor is), fcntl says EBADF and changes nothing. Only a flag is set, and the
@@ -268,12 +237,7 @@ pub fn keep_files_from_children() -> io::Result<()> {
 
 /// Gives this process a network namespace of its own, which nothing is in but a loopback that is down.
 pub fn leave_network() -> io::Result<()> {
-    // SAFETY: the flag that is not safe, which parts open files between threads, is not given.
-    #[expect(unsafe_code, reason = "one flag of the call is not safe")]
-    unsafe {
-        rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET)?;
-    }
-    Ok(())
+    host::leave_network()
 }
 
 /// Has a program start inside namespaces: the last of them is entered first. They stay open until it
@@ -287,7 +251,7 @@ pub fn enter_before_start(command: &mut std::process::Command, namespaces: &[Own
             // SAFETY: the caller keeps the file open until the program is started.
             #[expect(unsafe_code, reason = "a descriptor known by its number only")]
             let file = unsafe { BorrowedFd::borrow_raw(*number) };
-            rustix::thread::move_into_link_name_space(file, None)?;
+            host::enter(file)?;
         }
         Ok(())
     };
@@ -298,26 +262,9 @@ pub fn enter_before_start(command: &mut std::process::Command, namespaces: &[Own
     }
 }
 
-/// Has a program killed when the thread that starts it ends (`PR_SET_PDEATHSIG`, `prctl(2)`), even
-/// if that thread is killed.
+/// Has a program killed when the thread that starts it ends, even if that thread is killed. Only on Linux.
 pub fn end_with_parent(command: &mut std::process::Command) {
-    use std::os::unix::process::CommandExt;
-
-    let parent = rustix::process::getpid();
-    let set = move || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended before.
-        if rustix::process::getppid() == Some(parent) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::Interrupted.into())
-        }
-    };
-    // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
-    #[expect(unsafe_code, reason = "the process has one thread only there")]
-    unsafe {
-        command.pre_exec(set);
-    }
+    host::end_with_parent(command);
 }
 
 /// Takes over stdout as a file; later writes to stdout go to `/dev/null`.
@@ -328,10 +275,10 @@ pub fn take_stdout() -> io::Result<File> {
     Ok(File::from(taken))
 }
 
-/// Returns a short path of an open directory, for system calls with a limited path length (107
+/// Returns a short path of an open directory, for system calls with a limited path length (103
 /// bytes for a unix socket). Valid as long as `dir` is open.
 pub fn short_path(dir: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+    host::short_path(dir)
 }
 
 /// Returns the running processes whose working directory is `dir`, if they can be inspected.
@@ -341,32 +288,26 @@ pub fn living_in(dir: &std::path::Path) -> Vec<Identity> {
     let Ok(wanted) = std::fs::metadata(dir) else {
         return Vec::new();
     };
+    let wanted = (wanted.dev(), wanted.ino());
     all()
-        .filter(|pid| {
-            std::fs::metadata(format!("/proc/{pid}/cwd"))
-                .is_ok_and(|cwd| cwd.dev() == wanted.dev() && cwd.ino() == wanted.ino())
-        })
+        .filter(|pid| host::working_dir_inode(*pid) == Some(wanted))
         .filter_map(Identity::of)
         .collect()
 }
 
 /// Returns the ids of all visible processes.
 pub fn all() -> impl Iterator<Item = u32> {
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    host::processes()
 }
 
-/// Returns the working directory of a process. The system appends ` (deleted)` if it was removed.
+/// Returns the working directory of a process. Linux appends ` (deleted)` if it was removed.
 pub fn working_dir(pid: u32) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
+    host::working_dir(pid)
 }
 
 /// Returns the arguments of a process; empty if they cannot be read.
 pub fn command_line(pid: u32) -> Vec<Vec<u8>> {
-    std::fs::read(format!("/proc/{pid}/cmdline"))
+    host::command_line(pid)
         .unwrap_or_default()
         .split(|&byte| byte == 0)
         .map(<[u8]>::to_vec)
@@ -386,28 +327,6 @@ mod tests {
             .stdout(Stdio::null())
             .spawn()
             .unwrap()
-    }
-
-    #[test]
-    fn the_start_is_found_behind_any_program_name() {
-        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        for name in ["x", "a) R 1 2", "((", ") Z", ""] {
-            let line = format!("42 ({name}) {tail}");
-            assert_eq!(
-                parse_stat(line.as_bytes()),
-                Some((Life::Running, 4711)),
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn zombies_have_ended_and_garbage_has_no_start() {
-        let zombie = "42 (x) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_stat(zombie.as_bytes()), Some((Life::Ended, 4711)));
-        for line in ["", "42 (x", "42 (x)", "42 (x) S 1 2", ")"] {
-            assert_eq!(parse_stat(line.as_bytes()), None, "{line}");
-        }
     }
 
     #[test]

@@ -26,16 +26,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::clock;
+use crate::beneath::{self, Links, SEARCH};
 use crate::fs::Error;
+use crate::{clock, host};
 
 mod content;
 
@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(mode: u32) -> Self {
+    fn of(mode: rustix::fs::RawMode) -> Self {
         match FileType::from_raw_mode(mode) {
             FileType::RegularFile => Self::File,
             FileType::Directory => Self::Directory,
@@ -126,7 +126,7 @@ impl Place {
     ///
     /// If there is no directory.
     pub fn child(&self, name: &OsStr) -> Result<Self, Error> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = SEARCH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = open_at(&self.dir, &self.name, flags).map_err(Error::on("open", &self.path))?;
         Ok(Self {
             dir,
@@ -378,7 +378,7 @@ impl<'a> Temporary<'a> {
     fn file(dir: &'a File) -> io::Result<(File, Option<Self>)> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        if let Ok(file) = rustix::fs::openat(dir, ".", flags | OFlags::TMPFILE, mode) {
+        if let Ok(file) = host::unnamed_file(dir, flags, mode) {
             return Ok((File::from(file), None));
         }
         let flags = flags | OFlags::CREATE | OFlags::EXCL;
@@ -388,12 +388,7 @@ impl<'a> Temporary<'a> {
 
     /// Gives a name to a file without one.
     fn named(dir: &'a File, file: &File) -> io::Result<Self> {
-        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let follow = AtFlags::SYMLINK_FOLLOW;
-        Self::create(dir, |name| {
-            rustix::fs::linkat(rustix::fs::CWD, &unnamed, dir, name, follow)
-        })
-        .map(|((), temporary)| temporary)
+        Self::create(dir, |name| host::name_file(file, dir, name)).map(|((), temporary)| temporary)
     }
 
     fn link(dir: &'a File, content: &OsStr) -> io::Result<Self> {
@@ -455,7 +450,7 @@ fn names(dir: &File) -> io::Result<Vec<OsString>> {
 fn open_root(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
-        .custom_flags((OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed())
+        .custom_flags(SEARCH.bits().cast_signed())
         .open(path)
         .map_err(Error::on("open", path))
 }
@@ -493,29 +488,18 @@ fn find<'p>(root: &File, path: &'p Path, into: bool) -> io::Result<(File, &'p Os
 /// Opens a directory below another, only to find names in it. Links that lead out of the other are
 /// errors of the kind [`io::ErrorKind::InvalidInput`].
 fn beneath(root: &File, path: &Path) -> io::Result<File> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let limits = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
         path
     };
-    match rustix::fs::openat2(root, path, flags, Mode::empty(), limits) {
-        Ok(opened) => Ok(File::from(opened)),
-        Err(Errno::XDEV | Errno::LOOP) => Err(io::Error::new(
+    beneath::open(root, path, SEARCH, Links::Inside).map_err(|error| match error {
+        Errno::XDEV | Errno::LOOP => io::Error::new(
             io::ErrorKind::InvalidInput,
             "a symbolic link in it leads out of the directory that is mounted",
-        )),
-        // Kernels before 5.6, and sandboxes that refuse the call: then no link is followed.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let mut dir = root.try_clone()?;
-            for component in path.components() {
-                dir = open_at(&dir, component.as_os_str(), flags | OFlags::NOFOLLOW)?;
-            }
-            Ok(dir)
-        }
-        Err(e) => Err(e.into()),
-    }
+        ),
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]

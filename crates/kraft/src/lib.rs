@@ -20,17 +20,15 @@ mod app;
 mod cli;
 mod commands;
 mod completion;
+mod container_runtime;
 mod failure;
+mod roles;
 mod signals;
 mod ui;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
-
-use kraft_net::holder;
-use kraft_rootfs::sandbox;
 
 use crate::app::App;
 use crate::cli::Invocation;
@@ -42,7 +40,6 @@ use kraft_config::env::Environment;
 use kraft_config::layers::{Origin, Value};
 use kraft_config::{Config, Flags};
 use kraft_core::event::Reporter;
-use kraft_engine::machines::MONITOR;
 use kraft_engine::output::{OutputError, put};
 use kraft_engine::profile::Began;
 
@@ -50,55 +47,18 @@ use kraft_engine::profile::Began;
 pub fn main() -> ExitCode {
     let began = Began::now();
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|arg| arg == MONITOR) {
-        let code = kraft_machine::monitor::main(args.into_iter().skip(2));
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    if args.get(1).is_some_and(|arg| arg == holder::ARGUMENT) {
-        let code = holder::main(args.into_iter().skip(2));
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    if args.get(1).is_some_and(|arg| arg == sandbox::ARGUMENT) {
-        let code = sandbox::enter();
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    if args
-        .get(1)
-        .is_some_and(|arg| arg == kraft_runu::supervisor::ARGUMENT)
-    {
-        return ExitCode::from(kraft_runu::supervisor::main(args.into_iter().skip(2)));
-    }
-    if args.get(1).is_some_and(|arg| arg == kraft_runu::PROBE) {
-        return ExitCode::from(kraft_runu::probe_main(args.into_iter().skip(2)));
+    if let Some(code) = roles::of(&args) {
+        return code;
     }
     kraft_sys::process::restrict_umask();
     let env = Environment::capture();
-    if let Some(args) = runtime_arguments(&args) {
-        let environment = kraft_runu::Environment {
-            runtime_dir: env.path("XDG_RUNTIME_DIR"),
-        };
-        return ExitCode::from(kraft_runu::main(args, &environment));
+    if let Some(code) = container_runtime::of(&args, &env) {
+        return code;
     }
     match cli::parse(args.iter().cloned()) {
         Ok(invocation) => run(invocation, &env, began),
         Err(error) => not_a_command(&error, &args, &env),
     }
-}
-
-/// Returns the arguments of the runtime for container engines, if this is one by its name, or by the
-/// first argument: these arguments are not parsed as those of other commands.
-fn runtime_arguments(args: &[OsString]) -> Option<&[OsString]> {
-    let (program, rest) = args.split_first()?;
-    let name = Path::new(program).file_name();
-    if name.is_some_and(|name| name == kraft_runu::NAME) {
-        return Some(rest);
-    }
-    let (first, rest) = rest.split_first()?;
-    // The help of `kraft runu` is that of a command of kraft.
-    let is_help = rest
-        .first()
-        .is_some_and(|arg| arg == "-h" || arg == "--help");
-    (first == kraft_runu::NAME && !is_help).then_some(rest)
 }
 
 /// The command whose exit codes are those of Docker's Compose.

@@ -9,7 +9,7 @@ use kraft_rootfs::dockerfile::{
 };
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{IdMap, Options, build_layers};
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 
 use super::attempt::Attempt;
 use super::bases::{Base, StoreImages};
@@ -189,7 +189,7 @@ pub(super) fn flatten(ctx: &Context, base: &Base, out: &Path) -> Result<Settings
 
 /// Returns the sandbox that runs commands, or why there is none.
 pub(super) fn find_sandbox(network: Network) -> Result<Sandbox, String> {
-    Sandbox::find(Path::new(OWN_PROGRAM), network)
+    Sandbox::find(&own_program(), network)
 }
 
 /// Returns the name of the directory of cache mounts. The owners of their files depend on the user

@@ -7,7 +7,7 @@
 //! begins one, and twice it stands for itself.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use kraft_core::kernel::Guest;
 use kraft_core::machine::MachineSpec;
 use kraft_sys::fs;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Begins a command.
@@ -46,10 +46,9 @@ fn path(dir: &Path) -> PathBuf {
 /// Creates the pipe, unless there is one.
 pub(super) fn create(dir: &Path) -> Result<(), fs::Error> {
     let pipe = path(dir);
-    let mode = Mode::RUSR | Mode::WUSR;
-    match rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(e) => Err(fs::Error::on("create", &pipe)(e.into())),
+    match fs::make_fifo(&pipe, 0o600) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

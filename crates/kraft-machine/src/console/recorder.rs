@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::short_path;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 
 use super::{ENTRY, Entry, MIN_LIMIT, SEGMENTS, log, segments, times};
 use crate::machines::now;
@@ -45,10 +45,7 @@ pub(crate) fn continue_with(dir: &Path) -> Result<(), fs::Error> {
 }
 
 fn create_pipe(dir: &Path) -> Result<(), fs::Error> {
-    let pipe = dir.join("pipe");
-    let mode = Mode::RUSR | Mode::WUSR;
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0)
-        .map_err(|e| fs::Error::on("create", &pipe)(e.into()))
+    fs::make_fifo(&dir.join("pipe"), 0o600)
 }
 
 /// The reading end of the pipe, and the segments.

@@ -13,7 +13,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use kraft_sys::fs;
-use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::event_log::EventLog;
@@ -87,9 +86,8 @@ pub(crate) fn compact(dir: &MachineDir, parse: Parse<'_>) -> Result<Compaction, 
         serde_json::to_vec(&complete).map_err(|e| fs::Error::on("write", &path)(e.into()))?;
     fs::replace_file(&path, &json)?;
     let path = dir.events();
-    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let file = OpenOptions::new().write(true).open(&path);
-    let freed = file.and_then(|file: File| Ok(fallocate(&file, hole, 0, complete.offset)?));
+    let freed = file.and_then(|file: File| fs::punch_hole(&file, 0, complete.offset));
     Ok(Compaction {
         folded: complete.offset,
         freed: freed.is_ok(),

@@ -24,7 +24,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use kraft_sys::process::{self, Identity, OWN_PROGRAM};
+use kraft_sys::process::{self, Identity, own_program};
 use kraft_sys::tool;
 
 use crate::error::Error;
@@ -105,7 +105,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 /// Starts a holder that outlives this process.
 fn start(dir: &Path) -> Result<(), Refused> {
-    let mut command = tool::command(OWN_PROGRAM);
+    let mut command = tool::command(own_program());
     command
         .arg0("kraft")
         .args([ARGUMENT, HOLD])

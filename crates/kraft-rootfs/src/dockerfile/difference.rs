@@ -2,9 +2,6 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use kraft_sys::fs::Error as FileError;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
-
 use super::disk;
 use super::index::Capture;
 use super::layers::{Ground, Layer, Layers};
@@ -46,8 +43,7 @@ pub(super) fn layer(
     disk::lay_out(&part, &root, ids)?;
     for path in gone {
         let full = root.join(std::ffi::OsStr::from_bytes(&path));
-        mknodat(CWD, &full, FileType::CharacterDevice, Mode::empty(), 0)
-            .map_err(|errno| FileError::on("write", &full)(errno.into()))?;
+        kraft_sys::fs::make_whiteout(&full)?;
     }
     let how = Capture {
         ids,

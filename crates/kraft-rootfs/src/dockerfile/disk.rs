@@ -45,9 +45,7 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, ids: Option<&IdMap>) -> Result<(
                 symlink(OsStr::from_bytes(target), &full).map_err(failed)?;
             }
             Kind::Fifo => {
-                let mode = rustix::fs::Mode::from_raw_mode(node.permissions);
-                rustix::fs::mknodat(rustix::fs::CWD, &full, rustix::fs::FileType::Fifo, mode, 0)
-                    .map_err(|errno| failed(errno.into()))?;
+                kraft_sys::fs::make_fifo(&full, node.permissions)?;
             }
             // Devices need privileges to be created; they are added to the tree afterwards.
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } => continue,

@@ -231,8 +231,7 @@ impl Walk<'_> {
 
     fn what(&mut self, full: &Path, mode: u32, metadata: &Metadata) -> Result<What, Error> {
         let kind = metadata.file_type();
-        let major = rustix::fs::major(metadata.rdev());
-        let minor = rustix::fs::minor(metadata.rdev());
+        let (major, minor) = kraft_sys::device::numbers(metadata);
         Ok(if kind.is_dir() {
             if self.open_up(full, mode, 0o500)? {
                 self.hidden.insert(full.to_owned());

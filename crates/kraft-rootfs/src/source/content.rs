@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use kraft_sys::fs::Error as FileError;
+use kraft_sys::fs::{self, Error as FileError};
 
 use super::directory::open_below;
 use crate::Error;
@@ -99,12 +99,12 @@ impl Opened {
     /// Copies the rest to a new file, as a reflink where the file system supports it.
     pub(crate) fn copy_to(mut self, out: &mut File, name: &Path) -> Result<(), Error> {
         let whole = self.at == 0 && self.file.metadata().is_ok_and(|it| it.len() == self.left);
-        if whole && rustix::fs::ioctl_ficlone(&*out, &self.file).is_ok() {
+        if whole && fs::share_blocks(&self.file, out).is_ok() {
             return Ok(());
         }
         while self.left > 0 {
             let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-            match rustix::fs::copy_file_range(&self.file, Some(&mut self.at), &*out, None, most) {
+            match fs::copy_range(&self.file, &mut self.at, out, most) {
                 Ok(0) => break,
                 Ok(count) => self.left -= count as u64,
                 // Not supported between these file systems.

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 use kraft_core::dockerfile::patterns::Patterns;
+use kraft_sys::beneath::{self, Links, SEARCH};
+use kraft_sys::device;
 use kraft_sys::fs::Error as FileError;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
 use crate::newc::PERMISSIONS;
 use crate::path::join;
@@ -146,10 +147,7 @@ impl Walk<'_> {
         metadata: &Metadata,
     ) -> Result<Option<Kind>, Error> {
         let kind = metadata.file_type();
-        let (major, minor) = (
-            rustix::fs::major(metadata.rdev()),
-            rustix::fs::minor(metadata.rdev()),
-        );
+        let (major, minor) = device::numbers(metadata);
         Ok(Some(if kind.is_dir() {
             Kind::Directory
         } else if kind.is_symlink() {
@@ -209,8 +207,7 @@ impl Opener {
         let (_, opened) = match self.last.take() {
             Some(last) if Rc::ptr_eq(&last.0, directory) => self.last.insert(last),
             _ => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let opened = beneath(&directory.root.file, &directory.path, flags)?;
+                let opened = open_beneath(&directory.root.file, &directory.path, SEARCH)?;
                 self.last.insert((Rc::clone(directory), opened))
             }
         };
@@ -220,23 +217,16 @@ impl Opener {
 
 /// Opens a file below a directory; a link that is created meanwhile cannot lead out of it.
 pub(crate) fn open_below(directory: &File, path: &[u8]) -> io::Result<File> {
-    beneath(
+    open_beneath(
         directory,
         path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
     )
 }
 
-fn beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let opened = match rustix::fs::openat2(directory, path, flags, Mode::empty(), beneath) {
-        // Kernels before 5.6, and sandboxes that refuse the call.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            rustix::fs::openat(directory, path, flags, Mode::empty())
-        }
-        opened => opened,
-    };
-    Ok(File::from(opened?))
+fn open_beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
+    let path = Path::new(OsStr::from_bytes(path));
+    Ok(beneath::open(directory, path, flags, Links::Never)?)
 }
 
 #[cfg(test)]

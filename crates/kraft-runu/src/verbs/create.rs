@@ -9,7 +9,7 @@ use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
 use kraft_core::platform::Platform;
 use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Id, host};
-use kraft_sys::process::{Identity, OWN_PROGRAM};
+use kraft_sys::process::{Identity, own_program};
 use kraft_sys::{fs, tool};
 
 use super::delete;
@@ -172,7 +172,7 @@ fn create(
 /// Starts the supervisor, with the streams of the container.
 fn spawn(ctx: &Context<'_>, dir: &StateDir, container: &Container) -> Result<Child, Failure> {
     let failed = |e: std::io::Error| Failure::of("cannot start the supervisor", &e);
-    let mut command = tool::command(OWN_PROGRAM);
+    let mut command = tool::command(own_program());
     command
         .arg0(crate::NAME)
         .arg(supervisor::ARGUMENT)

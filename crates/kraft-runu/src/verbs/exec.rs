@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::os::unix::process::ExitStatusExt;
 
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 use kraft_sys::{fs, tool};
 
 use crate::config::Process;
@@ -32,7 +32,7 @@ pub(crate) fn exec(ctx: &Context<'_>, dir: &StateDir) -> Result<u8, Failure> {
         ));
     };
     let failed = |e: std::io::Error| Failure::of("cannot start the probe", &e);
-    let mut child = tool::command(OWN_PROGRAM)
+    let mut child = tool::command(own_program())
         .arg0(crate::NAME)
         .arg(probe::ARGUMENT)
         .arg(dir.path())

@@ -3,14 +3,14 @@
 //! Directories are entered by their names in open directories, so that no link is followed. Below a
 //! certain depth they are moved to the top first: the number of open files and the stack are bounded.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::host;
 
 /// Maximum number of directories inside each other that are open at once.
 const MOST_LEVELS: usize = 64;
@@ -84,14 +84,21 @@ impl Work {
 }
 
 /// Opens a directory to find names in it, with all permissions of its owner.
-fn enter<P: rustix::path::Arg>(parent: impl AsFd, name: P) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+fn enter<P: rustix::path::Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Result<OwnedFd> {
+    let flags = host::SEARCH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
+        // Without a flag to search it only.
+        Err(Errno::ACCESS) => {
+            let follow = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chmodat(&parent, name, Mode::RWXU, follow)?;
+            rustix::fs::openat(&parent, name, flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
     if !Mode::from_raw_mode(rustix::fs::fstat(&dir)?.st_mode).contains(Mode::RWXU) {
         // The only path to an unreadable directory that cannot be exchanged. If this fails, so does
         // what follows.
-        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-        let _ = std::fs::set_permissions(path, Permissions::from_mode(0o700));
+        let _ = host::set_mode(dir.as_fd(), 0o700);
     }
     Ok(dir)
 }
@@ -106,8 +113,8 @@ fn done(result: rustix::io::Result<()>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 

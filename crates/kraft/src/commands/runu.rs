@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::container_runtime;
+use crate::failure::Failure;
 
 /// Run unikernels for container engines, as an OCI runtime
 ///
@@ -26,11 +27,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let environment = kraft_runu::Environment {
-        runtime_dir: app.config.env.path("XDG_RUNTIME_DIR"),
-    };
-    match kraft_runu::main(&args.args, &environment) {
-        0 => Ok(()),
-        status => Err(Failure::reported(Kind::Guest(status))),
-    }
+    container_runtime::run(&args.args, &app.config.env)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use kraft_sys::fs;
 
 /// The size of a page in bytes.
 const PAGE: usize = 4096;
@@ -14,11 +14,10 @@ const CHUNK: usize = 1 << 20;
 
 /// Gives the space of pages of zeros back to the disk, as far as the file system can do that.
 pub(super) fn make_sparse(file: &File) -> io::Result<()> {
-    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let mut punched = Ok(());
     each_run(file, |run| {
         if run.zero && punched.is_ok() {
-            punched = fallocate(file, hole, run.at, run.length);
+            punched = fs::punch_hole(file, run.at, run.length);
         }
         Ok(())
     })

@@ -20,7 +20,7 @@ use kraft_core::quantity::MIB;
 
 use super::program::FAST_FIRMWARE;
 use super::saved::block;
-use super::{microvm, profile};
+use super::{hypervisor, microvm, profile};
 use crate::driver::{Launch, Saved};
 use crate::id::Id;
 
@@ -175,16 +175,16 @@ pub(super) fn refused_small_board(log: &str) -> bool {
 /// The board, the processor and how instructions are executed.
 fn processor(line: &mut Line, spec: &MachineSpec, bus: Bus, saved: Option<&Saved>) {
     let board = match (bus, spec.arch, spec.acceleration) {
-        (Bus::Memory, Arch::X86_64, Acceleration::Kvm) => microvm::KVM_BOARD,
+        (Bus::Memory, Arch::X86_64, Acceleration::Kvm) => hypervisor::MICROVM,
         (Bus::Memory, Arch::X86_64, Acceleration::Tcg) => microvm::TCG_BOARD,
-        (Bus::Pci, Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
+        (Bus::Pci, Arch::X86_64, Acceleration::Kvm) => hypervisor::X86_BOARD,
         (Bus::Pci, Arch::X86_64, Acceleration::Tcg) => "pc,accel=tcg",
-        (_, Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_BOARD,
+        (_, Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => hypervisor::ARM_BOARD,
         (_, Arch::Arm64 | Arch::Arm, Acceleration::Tcg) => "virt,accel=tcg",
     };
     let cpu = match (spec.arch, spec.acceleration) {
-        (Arch::X86_64, Acceleration::Kvm) => KVM_X86_CPU,
-        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_CPU,
+        (Arch::X86_64, Acceleration::Kvm) => hypervisor::X86_CPU,
+        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => hypervisor::ARM_CPU,
         // All that the translator knows, including RDRAND and (from QEMU 8) RDSEED, which
         // Unikraft needs; no version of QEMU warns about features it lacks.
         (_, Acceleration::Tcg) => "max",
@@ -236,13 +236,6 @@ fn restored_memory(line: &mut Line, spec: &MachineSpec, saved: &Saved) {
 
 /// What QEMU's sandbox denies: obsolete system calls, other privileges, other programs, priorities.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-
-/// Board and processor of a machine under KVM; the probe uses the same.
-pub(super) const KVM_X86_BOARD: &str = "pc,accel=kvm";
-pub(super) const KVM_X86_CPU: &str = "host,+x2apic,-pmu";
-/// An interrupt controller of another generation than the host's does not work.
-pub(super) const KVM_ARM_BOARD: &str = "virt,accel=kvm,gic-version=host";
-pub(super) const KVM_ARM_CPU: &str = "host";
 
 /// The console, the event log and the control socket.
 fn channels(line: &mut Line, events: &str) {

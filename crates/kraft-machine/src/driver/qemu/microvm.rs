@@ -16,7 +16,6 @@ use kraft_sys::fs;
 use crate::layout::MachineDir;
 
 /// The board: with the devices of an old PC that a kernel for Firecracker knows, and without ACPI.
-pub(super) const KVM_BOARD: &str = "microvm,accel=kvm,pit=on,pic=on,rtc=on,acpi=off";
 pub(super) const TCG_BOARD: &str = "microvm,accel=tcg,pit=on,pic=on,rtc=on,acpi=off";
 
 /// The exit status of QEMU when the guest writes 0xfe, the reset, to port 0x64.

@@ -32,6 +32,7 @@ mod control;
 mod ending;
 mod events;
 mod firmware;
+mod hypervisor;
 mod microvm;
 mod probe;
 mod profile;

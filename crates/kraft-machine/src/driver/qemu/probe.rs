@@ -19,7 +19,7 @@ use kraft_core::machine::Acceleration;
 use kraft_sys::fs;
 use kraft_sys::tool::{Tool, ToolError};
 
-use super::argv::{KVM_ARM_BOARD, KVM_ARM_CPU, KVM_X86_BOARD, KVM_X86_CPU};
+use super::hypervisor;
 use super::program;
 use crate::driver::trial::{self, Trial, cannot_try};
 
@@ -64,7 +64,7 @@ const X86_64: Guest = Guest {
         "-device",
         "isa-debug-exit,iobase=0x501,iosize=4",
     ],
-    kvm: (KVM_X86_BOARD, KVM_X86_CPU),
+    kvm: (hypervisor::X86_BOARD, hypervisor::X86_CPU),
     tcg: ("pc,accel=tcg", "max"),
     steps: &[
         ('P', "protected mode"),
@@ -79,7 +79,7 @@ const ARM64: Guest = Guest {
     image: include_bytes!("probe/arm64.bin"),
     success: "EFTK",
     channels: &["-chardev", "stdio,id=letters", "-serial", "chardev:letters"],
-    kvm: (KVM_ARM_BOARD, KVM_ARM_CPU),
+    kvm: (hypervisor::ARM_BOARD, hypervisor::ARM_CPU),
     tcg: ("virt,accel=tcg", "max"),
     steps: &[
         ('E', "its first instruction"),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
-use kraft_sys::process::OWN_PROGRAM;
+use kraft_sys::process::own_program;
 use serde_json::{Map, Value, json};
 
 /// A command that is served.
@@ -122,7 +122,7 @@ pub(super) fn missing(name: &str) -> String {
 
 /// Runs kraft, and returns the result of the call.
 pub(super) fn run(argv: Vec<OsString>) -> Value {
-    let tool = kraft_sys::tool::Tool::new(OWN_PROGRAM)
+    let tool = kraft_sys::tool::Tool::new(own_program())
         .args(argv)
         .env("KRAFTKIT_NO_PROMPT", "true")
         .env("NO_COLOR", "1")
