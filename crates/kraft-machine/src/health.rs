@@ -342,7 +342,7 @@ fn status_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>>
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut chunk)? {
+        match kraft_sys::socket::uninterrupted(|| stream.read(&mut chunk))? {
             0 => break,
             read => line.extend(chunk.iter().take(read)),
         }

@@ -405,7 +405,7 @@ fn answer(machine: &UdpSocket, socket: &UdpSocket, to: SocketAddr, shared: &Shar
     if machine.set_read_timeout(Some(SENDER_TIMEOUT)).is_err() {
         return;
     }
-    while let Ok(length) = machine.recv(&mut packet) {
+    while let Ok(length) = kraft_sys::socket::uninterrupted(|| machine.recv(&mut packet)) {
         shared.lock().idle_since = Instant::now();
         let _ = socket.send_to(packet.get(..length).unwrap_or_default(), to);
     }

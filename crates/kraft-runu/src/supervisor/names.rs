@@ -74,7 +74,7 @@ fn ask(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     socket.connect(server)?;
     socket.send(query)?;
     let mut answer = vec![0; LARGEST];
-    let length = socket.recv(&mut answer)?;
+    let length = kraft_sys::socket::uninterrupted(|| socket.recv(&mut answer))?;
     answer.truncate(length);
     Ok(answer)
 }

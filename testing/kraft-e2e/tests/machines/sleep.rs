@@ -3,7 +3,7 @@
 //! `KRAFT_SLEEPS=100` changes the number of cycles of the long test.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -225,7 +225,7 @@ fn a_machine_in_a_network_sleeps_as_well() {
         .unwrap();
     socket.send_to(b"?", ("127.0.0.1", port)).unwrap();
     let mut answer = [0; 64];
-    let length = socket.recv(&mut answer).unwrap();
+    let length = uninterrupted(|| socket.recv(&mut answer)).unwrap();
     assert_eq!(&answer[..length], b"hello from one\n");
     place.ok(["rm", "--force", "one"]);
 }
