@@ -36,29 +36,48 @@ fn main() {
         .and_then(|line| line.split_whitespace().nth(1))
         .unwrap_or("unknown");
 
-    leave_out_unwind_tables();
+    if is_small() {
+        leave_out_unwind_tables();
+        pack_relocations();
+    }
     println!("cargo::rustc-env=KRAFT_COMMIT={commit}");
     println!("cargo::rustc-env=KRAFT_BUILD_EPOCH={epoch}");
     println!("cargo::rustc-env=KRAFT_RUSTC=rustc-{compiler}");
 }
 
-/// Leaves out the tables for unwinding: a release never unwinds, a panic aborts it, and they are an eighth of it.
-///
-/// The compiler has a flag for that, but none that a profile of cargo can set. Not with a linker that was chosen by the user: some
-/// read no scripts.
-fn leave_out_unwind_tables() {
+/// Returns whether the linker may save space: in a release for Linux. Not if the user chose a linker: some read
+/// no scripts.
+fn is_small() -> bool {
     let release = variable("PROFILE").as_deref() == Some("release");
     let linux = variable("CARGO_CFG_TARGET_OS").as_deref() == Some("linux");
     let own_linker =
         variable("CARGO_ENCODED_RUSTFLAGS").is_some_and(|flags| flags.contains("link"));
+    release && linux && !own_linker
+}
+
+/// Leaves out the tables for unwinding: a release never unwinds, a panic aborts it, and they are an eighth of it.
+///
+/// The compiler has a flag for that, but none that a profile of cargo can set.
+fn leave_out_unwind_tables() {
     println!("cargo::rerun-if-changed=without-unwind-tables.ld");
-    if let Some(directory) = variable("CARGO_MANIFEST_DIR")
-        && release
-        && linux
-        && !own_linker
-    {
+    if let Some(directory) = variable("CARGO_MANIFEST_DIR") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{directory}/without-unwind-tables.ld");
         println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    }
+}
+
+/// Packs the table of addresses that depend on where the program is loaded. glibc reads that since 2.36: only if the
+/// program is built for the glibc of this host, and that is new enough.
+fn pack_relocations() {
+    let native = variable("HOST") == variable("TARGET");
+    let gnu = variable("CARGO_CFG_TARGET_ENV").as_deref() == Some("gnu");
+    let version = output(Command::new("getconf").arg("GNU_LIBC_VERSION"));
+    let minor = version
+        .as_deref()
+        .and_then(|text| text.strip_prefix("glibc 2."))
+        .and_then(|minor| minor.parse::<u32>().ok());
+    if native && gnu && minor.is_some_and(|minor| minor >= 36) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }
 
