@@ -91,6 +91,7 @@ pub fn host(ctx: &Context) -> Vec<Check> {
     checks.extend(firecracker(ctx));
     checks.push(kvm(ctx));
     checks.push(networks());
+    checks.push(authorities(ctx));
     checks.push(runtime_dir(&ctx.settings.runtime_dir));
     checks.push(disk_space(&ctx.settings.runtime_dir));
     checks.extend(TOOLS.iter().map(toolchain));
@@ -218,6 +219,27 @@ fn networks() -> Check {
             Status::Warn,
             "machines reach each other, but neither the host nor the internet",
             "apt install slirp4netns",
+        ),
+    }
+}
+
+/// Checks which authorities vouch for registries and other servers.
+fn authorities(ctx: &Context) -> Check {
+    let name = "certificates";
+    match (
+        kraft_http::trust::system_has_authorities(),
+        &ctx.settings.ca_file,
+    ) {
+        (true, None) => Check::ok(name, "authorities of this system"),
+        (true, Some(file)) => {
+            let detail = format!("authorities of this system and of `{}`", file.display());
+            Check::ok(name, detail)
+        }
+        (false, _) => Check::bad(
+            name,
+            Status::Warn,
+            "this system has no authorities: Mozilla's are used, as of the release of kraft",
+            "apt install ca-certificates",
         ),
     }
 }

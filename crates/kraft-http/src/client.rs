@@ -133,7 +133,7 @@ impl<C: HttpClient> Clients<C> {
             .tcp_nodelay(true)
             .tls_danger_accept_invalid_certs(insecure)
             .tls_danger_accept_invalid_hostnames(insecure);
-        if !insecure && !self.certificates.is_empty() {
+        if !insecure {
             let config = trust::client_config(&self.certificates, &[b"h2", b"http/1.1"])
                 .map_err(|error| ClientError::Tls(Box::new(error)))?;
             builder = builder.tls_backend_preconfigured(config);

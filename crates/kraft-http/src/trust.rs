@@ -1,6 +1,7 @@
-//! Certificates of a file, trusted in addition to those of the system.
+//! Which servers are trusted: those that an authority of the system vouches for; where the system has none, one of
+//! Mozilla's, which are part of this program; and those of a file.
 //!
-//! They count as authorities, and each also as a server's certificate: a server that presents
+//! Certificates of a file count as authorities, and each also as a server's certificate: a server that presents
 //! exactly that certificate is trusted for the names in it. Small registries are often set up with
 //! a self-signed one, which is an authority's and therefore not valid for a server (RFC 5280,
 //! section 4.2.1.9).
@@ -16,11 +17,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -41,7 +42,7 @@ pub enum TrustError {
     /// The file holds no certificate.
     #[error("it holds no certificate")]
     Empty,
-    /// The TLS library refuses them, or the system has none either.
+    /// The TLS library refuses them.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
@@ -62,11 +63,27 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustEr
     Ok(certificates)
 }
 
-/// Returns the TLS configuration of a client that trusts these certificates and the system's.
+/// Returns whether the system has authorities of its own.
+///
+/// ```
+/// if !kraft_http::trust::system_has_authorities() {
+///     println!("Mozilla's are used");
+/// }
+/// ```
+pub fn system_has_authorities() -> bool {
+    Verifier::new(provider()).is_ok()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Returns the TLS configuration of a client that trusts these certificates and the system's, which are read at the
+/// first connection.
 /// `protocols` are the names of what is spoken inside, by preference (ALPN).
 ///
 /// # Errors
-/// If one of them cannot be an authority, or there are none and the system has none either.
+/// If one of them cannot be an authority.
 pub fn client_config(
     certificates: &[CertificateDer<'static>],
     protocols: &[&[u8]],
@@ -77,12 +94,15 @@ pub fn client_config(
 }
 
 fn config(certificates: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let usual = Verifier::new_with_extra_roots(certificates.to_vec(), Arc::clone(&provider))?;
+    let provider = provider();
     let trust = Trust {
-        usual: Arc::new(usual),
+        provider: Arc::clone(&provider),
+        usual: OnceLock::new(),
         certificates: certificates.to_vec(),
     };
+    if !certificates.is_empty() {
+        trust.usual()?;
+    }
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -94,8 +114,36 @@ fn config(certificates: &[CertificateDer<'static>]) -> Result<ClientConfig, Erro
 /// an authority's.
 #[derive(Debug)]
 struct Trust {
-    usual: Arc<Verifier>,
+    provider: Arc<CryptoProvider>,
+    /// Reads a hundred files of the system: not for a plain connection.
+    usual: OnceLock<Verifier>,
     certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    fn usual(&self) -> Result<&Verifier, Error> {
+        if let Some(usual) = self.usual.get() {
+            return Ok(usual);
+        }
+        let verifier = |roots| Verifier::new_with_extra_roots(roots, Arc::clone(&self.provider));
+        // With certificates of a file it does not matter to the library whether the system has some.
+        let made = if self.certificates.is_empty() || system_has_authorities() {
+            verifier(self.certificates.clone())
+        } else {
+            verifier(self.with_bundled())
+        };
+        let made = match made {
+            Err(_) if self.certificates.is_empty() => verifier(self.with_bundled()),
+            made => made,
+        }?;
+        Ok(self.usual.get_or_init(|| made))
+    }
+
+    fn with_bundled(&self) -> Vec<CertificateDer<'static>> {
+        tracing::debug!("the system has no authorities: Mozilla's are used");
+        let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        self.certificates.iter().chain(bundled).cloned().collect()
+    }
 }
 
 impl ServerCertVerifier for Trust {
@@ -107,7 +155,7 @@ impl ServerCertVerifier for Trust {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = self.usual.verify_server_cert(
+        let usual = self.usual()?.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
@@ -132,7 +180,8 @@ impl ServerCertVerifier for Trust {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -141,11 +190,13 @@ impl ServerCertVerifier for Trust {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 

@@ -269,12 +269,17 @@ fn doctor_names_missing_parts_with_their_cure() {
     let home = Home::new();
     home.configure("acceleration: off\nlog: {level: loud}\n");
     let mut command = home.command(&["doctor", "-o", "json"]);
-    let outcome = home.finish(command.env("PATH", "/nowhere")).exits(7);
+    for variable in ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        command.env(variable, "/nowhere");
+    }
+    let outcome = home.finish(&mut command).exits(7);
     let checks: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     let checks = checks.as_array().unwrap();
     let find = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
     assert_eq!(find("configuration")["status"], "fail");
     assert_eq!(find("make")["cure"], "apt install make");
+    let certificates = find("certificates");
+    assert_eq!(certificates["cure"], "apt install ca-certificates");
     for check in checks {
         assert_eq!(check["status"] == "ok", check["cure"].is_null(), "{check}");
     }

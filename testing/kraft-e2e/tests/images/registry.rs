@@ -105,6 +105,14 @@ fn an_image_is_pushed_and_pulled_with_a_configured_certificate() {
     let certificate = registry.certificate();
     let flags = ["--ca-file", certificate.to_str().unwrap()];
     goes_round(&Bench::new(), &registry, &flags);
+    goes_round(&without_authorities(), &registry, &flags);
+}
+
+/// Returns a place on a system without authorities.
+fn without_authorities() -> Bench {
+    let nowhere = "/nonexistent";
+    let bench = Bench::new().env("SSL_CERT_FILE", nowhere);
+    bench.env("SSL_CERT_DIR", nowhere)
 }
 
 #[test]
@@ -121,13 +129,15 @@ fn an_untrusted_certificate_is_an_error_with_a_hint() {
     let Some(registry) = Registry::with_tls() else {
         return;
     };
-    let bench = Bench::new();
     let name = registry.name("apps/motd:v1");
-    package(&bench, &name, &[]);
-    for command in ["push", "pull"] {
-        let outcome = bench.kraft(["pkg", command, &name]).exits(4);
-        for word in [registry.address().as_str(), "--ca-file", "--insecure"] {
-            assert!(outcome.stderr.contains(word), "{word}:\n{}", outcome.stderr);
+    // Without authorities of the system, those that are part of kraft do not vouch for it either.
+    for bench in [Bench::new(), without_authorities()] {
+        package(&bench, &name, &[]);
+        for command in ["push", "pull"] {
+            let outcome = bench.kraft(["pkg", command, &name]).exits(4);
+            for word in [registry.address().as_str(), "--ca-file", "--insecure"] {
+                assert!(outcome.stderr.contains(word), "{word}:\n{}", outcome.stderr);
+            }
         }
     }
     assert_eq!(
