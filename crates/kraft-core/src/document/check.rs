@@ -101,6 +101,7 @@ impl Checker {
         }
         if field.old.contains(&name) {
             let problem = Problem::warning(format!("`{name}` is deprecated")).at(entry.key.span);
+            let problem = problem.fix(entry.key.span, field.name);
             self.problems
                 .push(problem.label(format!("use `{}`", field.name)));
         }
@@ -140,7 +141,9 @@ impl Checker {
                 .flat_map(|f| std::iter::once(f.name).chain(f.aliases.iter().copied()))
         };
         let problem = match nearest(key, names()) {
-            Some(name) => problem.label(format!("did you mean `{name}`?")),
+            Some(name) => problem
+                .label(format!("did you mean `{name}`?"))
+                .fix(entry.key.span, name),
             None => problem.help(format!(
                 "expected one of: {}; custom keys begin with `x-`",
                 names().collect::<Vec<_>>().join(", ")
@@ -181,7 +184,9 @@ impl Checker {
         let message = format!("{subject} cannot be `{}`", clip(word));
         let problem = Problem::error(message).at(node.span);
         let problem = match nearest(word, words.iter().copied()) {
-            Some(name) => problem.label(format!("did you mean `{name}`?")),
+            Some(name) => problem
+                .label(format!("did you mean `{name}`?"))
+                .fix(node.span, name),
             None => problem.label(format!("expected {}", words.join(" or "))),
         };
         self.problems.push(problem);
@@ -202,7 +207,9 @@ impl Checker {
             && takes_text(shape)
             && matches!(scalar.kind(), Kind::Bool | Kind::Number)
         {
-            problem = problem.help(format!("put it in quotes: `\"{}\"`", clip(&scalar.text)));
+            problem = problem
+                .help(format!("put it in quotes: `\"{}\"`", clip(&scalar.text)))
+                .fix(node.span, format!("\"{}\"", scalar.text));
         }
         self.problems.push_mistyped(problem);
     }

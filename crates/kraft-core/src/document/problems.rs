@@ -60,6 +60,9 @@ impl Problems {
             for place in &mut problem.related {
                 place.span = moved(place.span);
             }
+            if let Some(fix) = &mut problem.fix {
+                fix.span = moved(fix.span);
+            }
         }
         self.mistyped = self.mistyped.iter().copied().map(moved).collect();
     }

@@ -25,6 +25,7 @@
 //! ```
 
 mod component;
+pub mod cursor;
 mod filesystem;
 mod lower;
 mod model;

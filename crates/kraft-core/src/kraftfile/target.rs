@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::arch::Arch;
 use crate::nearest::nearest;
 use crate::platform::Platform;
-use crate::problem::Problem;
+use crate::problem::{Problem, Span};
 
 use super::component::kconfig;
 use super::lower::{command, file_name};
@@ -124,9 +124,15 @@ fn place(node: &Node, problems: &mut Problems) -> Option<(Located<String>, Locat
 /// Splits at the first `/`; each half gets its own position if the text is written without escapes.
 fn split(text: &Located<String>) -> Option<(Located<String>, Located<String>)> {
     let (platform, architecture) = text.value.split_once('/')?;
+    let Span { start, end } = text.span;
+    let (mut first, mut second) = (text.span, text.span);
+    if end - start == text.value.len() {
+        first.end = start + platform.len();
+        second.start = first.end + 1;
+    }
     Some((
-        Located::new(platform.to_owned(), text.span),
-        Located::new(architecture.to_owned(), text.span),
+        Located::new(platform.to_owned(), first),
+        Located::new(architecture.to_owned(), second),
     ))
 }
 
@@ -168,7 +174,15 @@ fn unknown(
     let clipped: String = name.chars().take(60).collect();
     let problem = Problem::warning(format!("unknown {what} `{clipped}`")).at(name.span);
     problems.push(match nearest(name, known.clone()) {
-        Some(near) => problem.label(format!("did you mean `{near}`?")),
+        Some(near) => {
+            let problem = problem.label(format!("did you mean `{near}`?"));
+            // The range is that of the name alone, and not of what contains it.
+            if name.span.end - name.span.start == name.value.len() {
+                problem.fix(name.span, near)
+            } else {
+                problem
+            }
+        }
         None => problem.help(format!(
             "expected one of: {}",
             known.collect::<Vec<_>>().join(", ")

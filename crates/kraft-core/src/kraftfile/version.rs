@@ -1,6 +1,6 @@
 //! Determines the version of a file's format.
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Span};
 
 use super::model::Spec;
 use super::shape::PROJECT;
@@ -20,7 +20,17 @@ pub(super) fn version(root: &Node, partial: bool, problems: &mut Problems) -> Sp
                 Problem::warning("the file does not specify its format and is read as v0.6")
                     .at(root.span)
                     .help("begin it with `spec: v0.6`");
-            problems.push(problem);
+            // Before the first key, unless it is in brackets.
+            let begin = Span {
+                start: root.span.start,
+                end: root.span.start,
+            };
+            let first = root.entries().first().map(|entry| entry.key.span.start);
+            problems.push(if first == Some(begin.start) {
+                problem.fix(begin, "spec: v0.6\n")
+            } else {
+                problem
+            });
         }
         return Spec::V06;
     };

@@ -65,6 +65,18 @@ pub struct Problem {
     pub related: Vec<Place>,
     /// Hints for the user: sentences shown after `help:`.
     pub help: Vec<String>,
+    /// A change of the text that removes the problem, for editors.
+    #[serde(skip)]
+    pub fix: Option<Fix>,
+}
+
+/// A change of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// The range that is replaced.
+    pub span: Span,
+    /// The new text.
+    pub text: String,
 }
 
 /// A related position in the same text, with a label.
@@ -86,6 +98,7 @@ impl Problem {
             label: None,
             related: Vec::new(),
             help: Vec::new(),
+            fix: None,
         }
     }
 
@@ -125,6 +138,16 @@ impl Problem {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// Sets the change that removes the problem: this text in the place of the range.
+    #[must_use]
+    pub fn fix(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.fix = Some(Fix {
+            span,
+            text: text.into(),
+        });
         self
     }
 }
