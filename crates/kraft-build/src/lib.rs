@@ -55,5 +55,6 @@ pub mod plan;
 pub mod shadow;
 pub mod sources;
 pub mod state;
+pub mod symbols;
 pub mod tools;
 pub mod trees;
