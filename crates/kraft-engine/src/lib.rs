@@ -65,6 +65,7 @@ pub mod copy;
 pub mod copy_archive;
 pub mod dockerfile;
 pub mod doctor;
+pub mod editor;
 pub mod epoch;
 pub mod export;
 pub mod follow;

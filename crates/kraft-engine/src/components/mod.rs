@@ -167,6 +167,19 @@ pub fn in_place(
     Ok((project, components))
 }
 
+/// Returns the directories of the components that are in place: the application, the core and the libraries. Fetches
+/// and changes nothing.
+#[must_use]
+pub fn present(workplace: &Workplace, kraftfile: &Kraftfile) -> Vec<PathBuf> {
+    let template = kraftfile.template.as_ref();
+    let template = template.and_then(|it| installed(template_part(workplace, it).ok()?));
+    let parts = parts(workplace, kraftfile).into_iter();
+    let application = template.unwrap_or_else(|| workplace.project.clone());
+    std::iter::once(application)
+        .chain(parts.filter_map(installed))
+        .collect()
+}
+
 /// Returns the directory of a component, if it is in place.
 fn installed(part: part::Part) -> Option<PathBuf> {
     let place = part.directory.unwrap_or(part.place);
