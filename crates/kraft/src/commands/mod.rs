@@ -26,6 +26,7 @@ mod fork;
 mod images;
 mod init;
 mod inspect;
+mod json_rpc;
 mod kconfig;
 mod kill;
 pub(crate) mod kraftkit;
@@ -34,6 +35,7 @@ mod lifecycle;
 mod login;
 mod logout;
 mod logs;
+mod lsp;
 mod machines;
 mod mcp;
 mod menu;
@@ -107,6 +109,7 @@ pub(crate) enum Command {
     Login(login::Args),
     Logout(logout::Args),
     Schema(schema::Args),
+    Lsp(lsp::Args),
     Mcp(mcp::Args),
     Run(Box<run::Args>),
     Bench(Box<bench::Args>),
@@ -184,7 +187,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
-        &["doctor", "config", "mcp", "completion", "version"],
+        &["doctor", "config", "lsp", "mcp", "completion", "version"],
     ),
 ];
 
@@ -208,7 +211,7 @@ impl Command {
             | Self::Version(_)
             | Self::Completion(_)
             | Self::Runu(_) => Reading::None,
-            Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
+            Self::Doctor(_) | Self::Complete(_) | Self::Lsp(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
             Self::Init(_)
             | Self::Build(_)
@@ -323,6 +326,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Login(args) => login::exec(app, &args),
         Command::Logout(args) => logout::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
+        Command::Lsp(args) => lsp::exec(app, &args),
         Command::Mcp(args) => mcp::exec(app, &args),
         Command::Compose(args) => compose::exec(app, *args),
         Command::Cloud(args) => cloud::exec(app, &args),

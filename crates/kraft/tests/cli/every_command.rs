@@ -66,6 +66,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("login registry.example --user anna --token secret", 0, "logged in to registry.example"),
     ("logout registry.example", 0, "logged out of registry.example"),
     ("schema", 0, r#""$schema""#),
+    ("lsp", 0, ""),
     ("mcp", 0, ""),
     ("run -W --no-start -n alice ./kernel", 0, "alice"),
     ("bench", 0, "Measure how long machines take to boot"),

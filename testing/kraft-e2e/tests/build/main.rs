@@ -4,6 +4,7 @@ mod broken;
 mod cloned;
 mod kconfig;
 mod locked;
+mod lsp;
 mod projects;
 mod real_unikraft;
 mod sources;

@@ -13,6 +13,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::commands::json_rpc::{self, INVALID_PARAMS, INVALID_REQUEST, Message, RpcError};
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use tools::Tool;
@@ -38,15 +39,6 @@ const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-
 const LONGEST: u64 = 4 << 20;
 /// The number of calls at once.
 const MOST_CALLS: usize = 8;
-
-// Codes of JSON-RPC 2.0, section 5.1.
-const PARSE_ERROR: i32 = -32700;
-const INVALID_REQUEST: i32 = -32600;
-const METHOD_NOT_FOUND: i32 = -32601;
-const INVALID_PARAMS: i32 = -32602;
-
-/// An error of JSON-RPC: its code and a message.
-type RpcError = (i32, String);
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let server = Server {
@@ -84,37 +76,20 @@ struct Server {
 
 impl Server {
     fn read(&self, line: &[u8]) -> Result<(), Failure> {
-        let message: Value = match serde_json::from_slice(line) {
-            Ok(message) => message,
-            Err(error) => return self.answer(&Value::Null, Err((PARSE_ERROR, error.to_string()))),
+        let (id, method, params) = match Message::read(line) {
+            Message::Request(id, method, params) => (id, method, params),
+            Message::Invalid(id, error) => return self.answer(&id, Err(error)),
+            Message::Notification(..) | Message::Answer => return Ok(()),
         };
-        let (Some(method), id) = (message["method"].as_str(), message.get("id")) else {
-            // An answer to a question that was never asked.
-            let is_answer = message.get("result").is_some() || message.get("error").is_some();
-            return if is_answer {
-                Ok(())
-            } else {
-                let error = (INVALID_REQUEST, "a message has no method".to_owned());
-                self.answer(&message["id"], Err(error))
-            };
-        };
-        // Notifications have no id, and get no answer.
-        let Some(id) = id else {
-            return Ok(());
-        };
-        let params = &message["params"];
-        match method {
-            "initialize" => self.answer(id, Ok(initialized(params))),
-            "ping" => self.answer(id, Ok(json!({}))),
+        match method.as_str() {
+            "initialize" => self.answer(&id, Ok(initialized(&params))),
+            "ping" => self.answer(&id, Ok(json!({}))),
             "tools/list" => {
                 let tools: Vec<Value> = self.tools.iter().map(Tool::described).collect();
-                self.answer(id, Ok(json!({ "tools": tools })))
+                self.answer(&id, Ok(json!({ "tools": tools })))
             }
-            "tools/call" => self.call(id, params),
-            _ => {
-                let error = (METHOD_NOT_FOUND, format!("there is no method `{method}`"));
-                self.answer(id, Err(error))
-            }
+            "tools/call" => self.call(&id, &params),
+            _ => self.answer(&id, Err(json_rpc::no_method(&method))),
         }
     }
 
@@ -157,12 +132,7 @@ impl Server {
 
 /// Writes an answer, in one line and at once.
 fn answer(ui: &Ui, id: &Value, outcome: Result<Value, RpcError>) -> Result<(), Failure> {
-    let mut message = json!({ "jsonrpc": "2.0", "id": id });
-    match outcome {
-        Ok(result) => message["result"] = result,
-        Err((code, text)) => message["error"] = json!({ "code": code, "message": text }),
-    }
-    ui.data(&format!("{message}\n"))
+    ui.data(&format!("{}\n", json_rpc::answer(id, outcome)))
 }
 
 fn initialized(params: &Value) -> Value {

@@ -259,7 +259,7 @@ impl Tool {
                     argv.extend(values.iter().map(|_| format!("--{option}").into()));
                 }
                 Some(option) => {
-                    argv.extend(values.iter().map(|it| format!("--{option}={it}").into()))
+                    argv.extend(values.iter().map(|it| format!("--{option}={it}").into()));
                 }
                 None => match gap {
                     Some(missing) if !values.is_empty() => {
@@ -307,17 +307,20 @@ impl Parameter {
     }
 
     fn schema(&self) -> Value {
-        let mut one = json!({ "type": "string" });
-        if !self.values.is_empty() {
-            one["enum"] = json!(self.values);
-        }
-        let mut schema = match self.kind {
-            Kind::Switch => json!({ "type": "boolean" }),
-            Kind::One => one,
-            Kind::Many => json!({ "type": "array", "items": one }),
+        let help = &self.help;
+        let one = |help: Option<&String>| {
+            let mut one = serde_json::Map::from_iter([("type".to_owned(), "string".into())]);
+            if !self.values.is_empty() {
+                one.insert("enum".to_owned(), json!(self.values));
+            }
+            one.extend(help.map(|help| ("description".to_owned(), json!(help))));
+            Value::from(one)
         };
-        schema["description"] = json!(self.help);
-        schema
+        match self.kind {
+            Kind::Switch => json!({ "type": "boolean", "description": help }),
+            Kind::One => one(Some(help)),
+            Kind::Many => json!({ "type": "array", "items": one(None), "description": help }),
+        }
     }
 
     /// Returns the values of an argument; none if it is a switch that is off.
