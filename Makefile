@@ -38,7 +38,7 @@ TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run conformance conformance-run fuzz book install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run projects projects-run conformance conformance-run fuzz book install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -82,7 +82,16 @@ applications: ## Run real applications on the built-in runtime (an hour without 
 applications-run: runtime build
 	@scripts/make-applications.sh
 	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --include-ignored \
-		--skip memory --test-threads 2 --nocapture
+		--skip memory --skip projects --test-threads 2 --nocapture
+
+projects: ## Create and run projects of every kind with `kraft init` (five minutes without KVM)
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) projects-run
+
+projects-run: runtime build
+	@scripts/make-applications.sh bases
+	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --ignored projects \
+		--test-threads 2 --nocapture
 
 conformance: ## Run the Linux Test Project and libc-test on the built-in runtime (half an hour)
 	@scripts/setup.sh test

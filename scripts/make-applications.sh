@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes the root filesystems that `make applications` runs on the built-in runtime.
 #
-#   scripts/make-applications.sh [NAME...]
+#   scripts/make-applications.sh [NAME...|bases]
 #
 # Packages come from Debian's archive (DEBIAN_MIRROR) with their dependencies and are unpacked, never
 # installed, for x86_64 and arm64. The files of testing/kraft-e2e/applications/NAME are put on top, and the
 # programs there are compiled. All of it is in KRAFT_APPLICATIONS (target/applications), as
-# ARCHITECTURE/NAME; what is there already is not made again.
+# ARCHITECTURE/NAME; what is there already is not made again. With `bases`, makes those of base-NAME, which
+# stand for the base images of public registries in the Dockerfiles that `kraft init` writes (`make projects`).
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -40,6 +41,16 @@ java       | x86_64       | openjdk-17-jre-headless
 gawk       | x86_64       | gawk dash
 tcl        | x86_64       | tcl8.6
 git        | x86_64       | git dash coreutils
+base-busybox | x86_64 | busybox-static
+base-node    | x86_64 | nodejs dash coreutils
+base-python  | x86_64 | python3 python3-venv dash coreutils
+base-golang  | x86_64 | golang-go dash coreutils ca-certificates
+base-rust    | x86_64 | cargo rustc libllvm14 gcc libc6-dev dash coreutils ca-certificates
+base-php     | x86_64 | php8.2-cli
+base-ruby    | x86_64 | ruby ruby-webrick
+base-gradle  | x86_64 | gradle openjdk-17-jdk-headless dash coreutils grep sed
+base-eclipse-temurin | x86_64 | openjdk-17-jre-headless
+base-deno    | x86_64 | libc6 libgcc-s1 dash
 '
 
 # Only the scripts that install a package need these, or code that is not used: no root has them.
@@ -155,6 +166,36 @@ compile() { # NAME ARCHITECTURE DIRECTORY
     esac
 }
 
+# Does what the scripts of packages would do in a base image: certificates, and names of programs.
+finish_base() { # NAME DIRECTORY
+    local name=$1 root=$2 applet
+    mkdir -p "$root"/{etc/ssl/certs,usr/bin,usr/local/bin}
+    if [[ -d $root/usr/share/ca-certificates ]]; then
+        find "$root/usr/share/ca-certificates" -name '*.crt' -exec cat {} + \
+            >"$root/etc/ssl/certs/ca-certificates.crt"
+    fi
+    case $name in
+    base-busybox)
+        "$root/bin/busybox" --list | while read -r applet; do
+            [[ -e $root/bin/$applet ]] || ln -s busybox "$root/bin/$applet"
+        done
+        ;;
+    base-python) ln -s ../../bin/python3 "$root/usr/local/bin/python" ;;
+    base-php) ln -s php8.2 "$root/usr/bin/php" ;;
+    base-rust) ln -s gcc "$root/usr/bin/cc" ;;
+    base-gradle | base-eclipse-temurin)
+        ln -s "../lib/jvm/java-17-openjdk-$(debian x86_64)/bin/java" "$root/usr/bin/java"
+        ;;
+    base-deno)
+        # Deno is not in Debian: PyPI has its program.
+        python3 -m pip download --quiet --no-deps --only-binary :all: -d "$into/deno" deno==2.4.5 &&
+            python3 -m zipfile -e "$into"/deno/deno-2.4.5-*.whl "$into/deno" || return 1
+        find "$into/deno" -type f -name deno -exec install -m 755 {} "$root/usr/bin/deno" \;
+        [[ -x $root/usr/bin/deno ]]
+        ;;
+    esac
+}
+
 # Makes one root, whole or not at all.
 make_root() { # NAME ARCHITECTURE PACKAGE...
     local name=$1 arch=$2 scratch=$into/$2/.$1
@@ -165,6 +206,11 @@ make_root() { # NAME ARCHITECTURE PACKAGE...
     mkdir -p "$scratch"/{bin,etc,srv,tmp,run,var/tmp,var/log,dev,proc,sys,root}
     chmod 1777 "$scratch"/tmp "$scratch"/var/tmp
     [[ $# == 0 ]] || unpack "$arch" "$scratch" "$@"
+    if [[ $name == base-* ]] && ! finish_base "$name" "$scratch"; then
+        say "left out $arch/$name: its program cannot be downloaded"
+        rm -rf "$scratch"
+        return 0
+    fi
     cp -r "$sources/all/." "$scratch"
     [[ ! -d $sources/$name/files ]] || cp -r "$sources/$name/files/." "$scratch"
     if ! compile "$name" "$arch" "$scratch"; then
@@ -182,7 +228,10 @@ done
 while IFS='|' read -r name architectures packages; do
     [[ -n $name ]] || continue
     name=${name// /}
-    [[ $# == 0 || " $* " == *" $name "* ]] || continue
+    case $name in
+    base-*) [[ " $* " == *" bases "* || " $* " == *" $name "* ]] || continue ;;
+    *) [[ $# == 0 || " $* " == *" $name "* ]] || continue ;;
+    esac
     for arch in $architectures; do
         # shellcheck disable=SC2086 # one word for each package
         make_root "$name" "$arch" $packages

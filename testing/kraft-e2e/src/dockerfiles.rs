@@ -52,6 +52,12 @@ pub fn base_tar(dir: &Path) -> Option<PathBuf> {
 
 /// Puts the base image into a registry under `name`, for this architecture.
 pub fn push_base(registry: &Registry, tar: &Path, name: &str) {
+    push_image(registry, tar, name, &["PATH=/bin", "BASE=yes"]);
+}
+
+/// Puts an image with one layer and some variables into a registry under `name`, for this
+/// architecture.
+pub fn push_image(registry: &Registry, tar: &Path, name: &str, env: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let blobs = dir.path().join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
@@ -68,7 +74,7 @@ pub fn push_base(registry: &Registry, tar: &Path, name: &str) {
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": { "Env": ["PATH=/bin", "BASE=yes"], "Cmd": ["/bin/sh"] },
+        "config": { "Env": env, "Cmd": ["/bin/sh"] },
         "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
     });
     let config = typed(put(config.to_string().as_bytes()), "config.v1+json");

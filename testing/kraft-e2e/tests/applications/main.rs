@@ -1,7 +1,8 @@
 //! Real applications on the built-in runtime: from Debian's packages, or compiled here.
 //!
-//! `make applications` makes their root filesystems and runs all of it, which takes an hour without
-//! KVM. What needs no root filesystem of its own is in `host.rs`, and part of `make test`.
+//! `make applications` makes their root filesystems and runs all of it, which takes an hour without KVM.
+//! `make projects` creates and runs projects of every kind with `kraft init` and `kraft run`. What needs no
+//! root filesystem of its own is in `host.rs`, and part of `make test`.
 
 mod catalog;
 mod clients;
@@ -10,4 +11,5 @@ mod each;
 mod guest;
 mod host;
 mod memory;
+mod projects;
 mod starts;
