@@ -19,9 +19,8 @@ const DOCS: &str = "docs";
 const CONTENTS: &str = "docs/SUMMARY.md";
 
 /// `[text](target)`, and the name of a file in `target` without a scheme.
-static LINK: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\[[^\]]*\]\(([^)\s]+)\)").unwrap_or_else(|error| unreachable!("{error}"))
-});
+static LINK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\[[^\]]*\]\(([^)\s]+)\)").expect("a valid expression"));
 
 /// Markdown files by their path from the root of the workspace.
 type Pages = BTreeMap<PathBuf, String>;

@@ -10,6 +10,7 @@ use crate::registry::installed;
 #[derive(Debug)]
 pub struct Terminal {
     socket: PathBuf,
+    columns: usize,
 }
 
 impl Terminal {
@@ -60,6 +61,7 @@ impl Terminal {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let terminal = Self {
             socket: bench.path().join(format!("tmux-{count}")),
+            columns: columns.into(),
         };
         let columns = columns.to_string();
         let session = ["-f", "/dev/null", "new-session", "-d", "-x", &columns];
@@ -97,23 +99,71 @@ impl Terminal {
         eventually(text, || self.tmux(&["capture-pane", "-p"]).contains(text));
     }
 
+    /// Watches the screen until the program has ended well; returns the screens that were seen.
+    ///
+    /// # Panics
+    /// If it fails, or if the line of a bar or a spinner was wider than the terminal at any time: what is
+    /// in the next line is never cleared.
+    pub fn watch(&self) -> Vec<String> {
+        let mut screens: Vec<String> = Vec::new();
+        eventually("ended with", || {
+            // Lines that wrap are joined. A bar fills its line, so that the next one seems to continue it.
+            let screen = self.tmux(&["capture-pane", "-p", "-J"]);
+            for line in screen.lines().filter(|line| is_moving(line)) {
+                let cells: Vec<char> = line.trim_end().chars().collect();
+                for part in cells.chunks(self.columns) {
+                    let part: String = part.iter().collect();
+                    assert!(is_moving(&part), "a line wraps:\n{part}\n{screen}");
+                }
+            }
+            let has_ended = screen.contains("ended with ");
+            if screens.last() != Some(&screen) {
+                screens.push(screen);
+            }
+            has_ended
+        });
+        let last = screens.last().unwrap();
+        assert!(last.contains("ended with 0"), "{last}");
+        screens
+    }
+
     /// Waits until the program has ended well, and returns the lines that it left on the screen.
     ///
     /// # Panics
-    /// If it fails, or if a line was wider than the terminal.
+    /// As [`Terminal::watch`], or if one of them is wider than the terminal.
     pub fn left(&self) -> Vec<String> {
-        self.wait_for("ended with ");
-        let screen = self.tmux(&["capture-pane", "-p"]);
-        assert!(screen.contains("ended with 0"), "{screen}");
-        let (shown, _) = screen.split_once("ended with").unwrap();
-        let joined = self.tmux(&["capture-pane", "-p", "-J"]);
-        let lines = |text: &str| text.split("ended with").next().unwrap().lines().count();
-        assert_eq!(lines(&screen), lines(&joined), "a line wraps:\n{screen}");
-        shown
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect()
+        let lines = lines_of(self.watch().last().unwrap());
+        for line in &lines {
+            let fits = line.chars().count() <= self.columns;
+            assert!(fits, "a line wraps:\n{line}\n{lines:#?}");
+        }
+        lines
     }
+}
+
+/// Returns the lines of a screen that a program left.
+pub fn lines_of(screen: &str) -> Vec<String> {
+    let (shown, _) = screen.split_once("ended with").unwrap();
+    let lines = shown.lines().map(|line| line.trim_end().to_owned());
+    lines.collect()
+}
+
+/// Returns the last line that a program left.
+///
+/// # Panics
+/// If something of a bar or a spinner is left.
+pub fn closing_line(lines: &[String]) -> &str {
+    for line in lines {
+        assert!(!is_moving(line), "{lines:#?}");
+        assert!(!line.contains(" 0 B"), "{lines:#?}");
+    }
+    lines.last().unwrap()
+}
+
+/// Returns whether a line has a bar or a spinner.
+pub fn is_moving(line: &str) -> bool {
+    let moving = |c: char| ('\u{2800}'..='\u{28ff}').contains(&c) || "█░".contains(c);
+    line.contains(moving)
 }
 
 impl Drop for Terminal {

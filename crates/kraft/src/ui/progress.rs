@@ -234,3 +234,210 @@ fn style(counts: bool, total: Option<u64>, done: u64) -> ProgressStyle {
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// The cells of a terminal, and its cursor.
+    #[derive(Debug, Default)]
+    struct Cells {
+        rows: Vec<Vec<char>>,
+        row: usize,
+        column: usize,
+        /// The rows when the last drawing was complete.
+        drawn: Vec<Vec<char>>,
+    }
+
+    /// A terminal in memory, in which a line that is too long continues in the next one.
+    #[derive(Clone, Debug)]
+    struct Screen {
+        width: usize,
+        cells: Arc<Mutex<Cells>>,
+    }
+
+    impl Screen {
+        fn new(width: usize) -> Self {
+            let cells = Arc::default();
+            Self { width, cells }
+        }
+
+        /// Returns the text; a spinner, whose frame depends on the time, is `*`.
+        fn text(&self) -> String {
+            let cells = self.cells.lock().unwrap();
+            let frame = |c: &char| {
+                if ('\u{2800}'..='\u{28ff}').contains(c) {
+                    '*'
+                } else {
+                    *c
+                }
+            };
+            let rows = cells.drawn.iter().map(|row| {
+                let row: String = row.iter().map(frame).collect();
+                format!("{}\n", row.trim_end())
+            });
+            rows.collect::<String>().trim_end().to_owned()
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            u16::try_from(self.width).unwrap()
+        }
+
+        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+            let mut cells = self.cells.lock().unwrap();
+            cells.row = cells.row.checked_sub(n).expect("a row above");
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+            self.cells.lock().unwrap().row += n;
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+            self.cells.lock().unwrap().column += n;
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+            let mut cells = self.cells.lock().unwrap();
+            cells.column = cells.column.saturating_sub(n);
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)?;
+            self.write_str("\n")
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            let mut cells = self.cells.lock().unwrap();
+            for c in text.chars() {
+                // A full line continues in the next one only if something follows.
+                if c == '\n' || cells.column == self.width {
+                    cells.row += 1;
+                    cells.column = 0;
+                }
+                if c == '\n' || c == '\r' {
+                    cells.column = 0;
+                    continue;
+                }
+                let (row, column) = (cells.row, cells.column);
+                if cells.rows.len() <= row {
+                    cells.rows.resize(row + 1, Vec::new());
+                }
+                if cells.rows[row].len() <= column {
+                    cells.rows[row].resize(column + 1, ' ');
+                }
+                cells.rows[row][column] = c;
+                cells.column += 1;
+            }
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            let mut cells = self.cells.lock().unwrap();
+            let row = cells.row;
+            if let Some(row) = cells.rows.get_mut(row) {
+                row.clear();
+            }
+            cells.column = 0;
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            let mut cells = self.cells.lock().unwrap();
+            cells.drawn = cells.rows.clone();
+            Ok(())
+        }
+    }
+
+    /// Returns what is on a screen after each of some events.
+    fn screens(width: usize, events: Vec<Event>) -> String {
+        let screen = Screen::new(width);
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let log = Log {
+            form: Form::Fancy,
+            level: Level::Info,
+            timestamps: false,
+            colour: false,
+            terminal: true,
+            file: None,
+        };
+        let progress = Progress::new(log, MultiProgress::with_draw_target(target));
+        let mut shown = String::new();
+        for event in events {
+            progress.report(event);
+            for task in progress.tasks().values() {
+                if let Some(bar) = &task.bar {
+                    bar.force_draw();
+                }
+            }
+            shown.push_str(&format!("---\n{}\n", screen.text()));
+        }
+        shown
+    }
+
+    fn transfer() -> Vec<Event> {
+        let name = "registry.example/a-team/with-a-long-name/and-a-longer-one:v1.2.3";
+        vec![
+            Event::Started {
+                task: 1,
+                what: format!("pulling {name}"),
+                total: None,
+            },
+            Event::Started {
+                task: 2,
+                what: "pulling 7ab06c8".to_owned(),
+                total: Some(24 << 20),
+            },
+            Event::Advanced {
+                task: 2,
+                done: 6 << 20,
+            },
+            Event::Finished { task: 2 },
+            Event::Finished { task: 1 },
+        ]
+    }
+
+    fn build() -> Vec<Event> {
+        vec![
+            Event::Started {
+                task: 1,
+                what: "building context/Dockerfile".to_owned(),
+                total: None,
+            },
+            Event::Step {
+                task: 1,
+                what: "RUN echo a command that is longer than what fits into one line > /made"
+                    .to_owned(),
+            },
+            Event::Sized { task: 1, total: 40 },
+            Event::Advanced { task: 1, done: 10 },
+            Event::Doing {
+                task: 1,
+                what: "CC main.o\u{1b}[2J".to_owned(),
+            },
+            Event::Failed { task: 1 },
+        ]
+    }
+
+    #[test]
+    fn a_transfer_is_drawn_in_lines_that_disappear() {
+        insta::assert_snapshot!("transfer_60", screens(60, transfer()));
+        insta::assert_snapshot!("transfer_120", screens(120, transfer()));
+    }
+
+    #[test]
+    fn a_build_is_drawn_in_one_line_that_disappears() {
+        insta::assert_snapshot!("build_60", screens(60, build()));
+        insta::assert_snapshot!("build_120", screens(120, build()));
+    }
+}

@@ -8,4 +8,5 @@ mod lsp;
 mod projects;
 mod real_unikraft;
 mod sources;
+mod terminal;
 mod unikraft;

@@ -8,4 +8,5 @@ mod protocol;
 mod run;
 mod sandbox;
 mod sandbox_network;
+mod terminal;
 mod trees;

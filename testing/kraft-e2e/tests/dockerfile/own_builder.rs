@@ -372,7 +372,7 @@ fn a_program_is_found_from_the_working_directory_despite_unusual_links() {
 
 /// A bench whose Dockerfile builds on the base image in a registry; `None` (and said so) if there
 /// is none here.
-fn with_base(steps: &str) -> Option<(Bench, Registry)> {
+pub(crate) fn with_base(steps: &str) -> Option<(Bench, Registry)> {
     let registry = Registry::plain()?;
     let bench = Bench::new();
     let tar = base_tar(bench.path())?;

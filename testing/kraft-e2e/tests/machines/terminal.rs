@@ -5,17 +5,7 @@ use std::path::Path;
 use kraft_e2e::guest::{mini, package};
 use kraft_e2e::harness::Bench;
 use kraft_e2e::registry::Registry;
-use kraft_e2e::terminal::Terminal;
-
-/// Asserts that nothing of a bar or a spinner is left, and returns the last line.
-fn closing_line(lines: &[String]) -> &str {
-    for line in lines {
-        let moving = |c: char| ('\u{2800}'..='\u{28ff}').contains(&c) || "█░".contains(c);
-        assert!(!line.contains(moving), "{lines:#?}");
-        assert!(!line.contains(" 0 B"), "{lines:#?}");
-    }
-    lines.last().unwrap()
-}
+use kraft_e2e::terminal::{Terminal, closing_line};
 
 /// Writes a file that takes a while to move.
 fn fill(path: &Path, mib: usize) {
