@@ -423,7 +423,9 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     copy(from, to)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+/// Copies a file with its permissions and time of modification; the blocks are shared if the file system supports it.
+/// `to` must not exist.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let mut source = open_file(from)?;
     let mut target = NewFile::create(to)?;
     let mut write = || {

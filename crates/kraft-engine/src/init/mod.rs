@@ -11,6 +11,7 @@ mod samples;
 mod sources;
 mod text;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,9 @@ pub use self::dockerfile::command as command_of;
 use self::languages::Files;
 pub use self::samples::names as samples;
 use self::sources::Sources;
+use crate::binary;
 use crate::context::{AskError, Context};
+use crate::libraries;
 use crate::sources::Fetching;
 
 /// Why a project cannot be created.
@@ -372,6 +375,8 @@ struct Planned {
     files: Vec<(&'static str, String)>,
     /// A program that is copied into the root filesystem.
     program: Option<String>,
+    /// Libraries of this host that it needs, by their path in the root filesystem.
+    libraries: BTreeMap<PathBuf, PathBuf>,
     /// Whether images are built, which should leave out the files of kraft.
     images: bool,
     next: Vec<String>,
@@ -395,6 +400,7 @@ fn of_dockerfile(request: &InitRequest<'_>, name: &str) -> Result<Planned, Error
         kraftfile: text::runs(name, request.runtime, "./Dockerfile", None),
         files: Vec::new(),
         program: None,
+        libraries: BTreeMap::new(),
         images: true,
         next,
     })
@@ -424,6 +430,7 @@ fn of_language(
             (".dockerignore", ignored),
         ],
         program: None,
+        libraries: BTreeMap::new(),
         images: true,
         next: vec![run],
     })
@@ -452,6 +459,7 @@ fn of_sources(name: &str, found: &Sources) -> Planned {
         kraftfile: text::builds(name, host_arch(), &sources),
         files,
         program: None,
+        libraries: BTreeMap::new(),
         images: false,
         next,
     }
@@ -487,15 +495,23 @@ fn of_program(
             kraftfile: text::kernel(name, &program.name),
             files: Vec::new(),
             program: None,
+            libraries: BTreeMap::new(),
             images: false,
             next: vec!["`kraft run` boots it".to_owned()],
         });
     }
     let mut next = Vec::new();
-    if program.dynamic {
+    let file = request.dir.join(&program.name);
+    let needed = binary::of_file(&file)
+        .filter(|_| program.dynamic)
+        .map(|program| libraries::of_program(&file, &program))
+        .unwrap_or_default();
+    if !needed.missing.is_empty() {
+        let missing: Vec<String> = needed.missing.into_iter().collect();
         next.push(format!(
-            "put the libraries that {} needs into rootfs, too (`ldd {}` names them)",
-            program.name, program.name
+            "put these libraries into rootfs, which {} needs and this host does not have: {}",
+            program.name,
+            missing.join(", ")
         ));
     }
     next.push("`kraft run` boots a kernel that runs it".to_owned());
@@ -504,6 +520,7 @@ fn of_program(
         kraftfile: text::runs(name, request.runtime, "./rootfs", Some(&command)),
         files: Vec::new(),
         program: Some(program.name.clone()),
+        libraries: needed.files,
         images: false,
         next,
     })
@@ -710,6 +727,17 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Erro
         if std::fs::symlink_metadata(&copy).is_err() {
             fs::link_or_copy(&dir.join(&program), &copy)?;
             written.push(copy);
+        }
+        for (inside, library) in planned.libraries {
+            let copy = root.join(inside.strip_prefix("/").unwrap_or(&inside));
+            fs::check_inside(dir, &copy)?;
+            if std::fs::symlink_metadata(&copy).is_err() {
+                fs::create_dir_all(copy.parent().unwrap_or(&root), 0o755)?;
+                // Not a link: a change of the project's files must not reach the host's.
+                let real = library.canonicalize();
+                fs::copy(&real.map_err(fs::Error::on("open", &library))?, &copy)?;
+                written.push(copy);
+            }
         }
     }
     for name in ignoring {

@@ -237,6 +237,7 @@ fn style(counts: bool, total: Option<u64>, done: u64) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::io;
     use std::sync::Arc;
 
@@ -380,7 +381,7 @@ mod tests {
                     bar.force_draw();
                 }
             }
-            shown.push_str(&format!("---\n{}\n", screen.text()));
+            let _ = write!(shown, "---\n{}\n", screen.text());
         }
         shown
     }

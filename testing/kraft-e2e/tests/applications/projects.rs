@@ -350,9 +350,8 @@ fn a_web_site() {
     });
 }
 
-#[test]
-#[ignore = "make projects"]
-fn a_program() {
+/// Compiles a program with some flags, and runs it.
+fn runs_program(flags: &[&str]) {
     let project = Project {
         files: &[(
             "../hello.c",
@@ -370,7 +369,8 @@ fn a_program() {
     let app = bench.path().join("app");
     let program = app.join("hello");
     let compiled = Command::new("gcc")
-        .args(["-static", "-o"])
+        .args(flags)
+        .arg("-o")
         .args([&program, &bench.path().join("hello.c")])
         .status();
     assert!(compiled.unwrap().success());
@@ -383,4 +383,16 @@ fn a_program() {
     let _ = offline(&bench, &run).success();
     assert!(page(&bench, port).contains("Hello from a project"));
     bench.ok(["rm", "--force", "m"]);
+}
+
+#[test]
+#[ignore = "make projects"]
+fn a_program() {
+    runs_program(&["-static"]);
+}
+
+#[test]
+#[ignore = "make projects"]
+fn a_program_with_the_libraries_of_this_host() {
+    runs_program(&[]);
 }

@@ -57,7 +57,7 @@ fn prompts_fit_into_every_width_and_take_an_answer() {
         );
         let text = std::fs::read_to_string(begun.join("Kraftfile")).unwrap();
         assert!(
-            text.contains("name: shop") && text.contains("/second"),
+            text.contains("name: \"shop\"") && text.contains("/second"),
             "{text}"
         );
     }
