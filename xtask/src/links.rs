@@ -19,6 +19,7 @@ const DOCS: &str = "docs";
 const CONTENTS: &str = "docs/SUMMARY.md";
 
 /// `[text](target)`, and the name of a file in `target` without a scheme.
+#[expect(clippy::expect_used, reason = "INVARIANT: the expression is valid")]
 static LINK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[[^\]]*\]\(([^)\s]+)\)").expect("a valid expression"));
 

@@ -313,7 +313,7 @@ fn a_packet_of_udp_wakes_a_machine_and_is_answered() {
     let ask = |socket: &UdpSocket, word: &str| {
         socket.send(word.as_bytes()).unwrap();
         let mut answer = [0; 64];
-        let length = receive(&socket, &mut answer);
+        let length = receive(socket, &mut answer);
         String::from_utf8_lossy(&answer[..length]).into_owned()
     };
     for number in [1, 3] {
