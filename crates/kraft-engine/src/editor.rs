@@ -198,7 +198,7 @@ impl Editor {
         items.extend(
             known
                 .into_iter()
-                .filter(|item| "config_".starts_with(&typed) || contains(&item.text, bare)),
+                .filter(|item| "config_".starts_with(&typed) || has(&item.text, bare)),
         );
         let is_incomplete = items.len() > MOST;
         items.truncate(MOST);
@@ -296,8 +296,11 @@ fn inside_quotes(text: &str, span: Span) -> Span {
     }
 }
 
-fn contains(text: &str, typed: &str) -> bool {
-    text.to_lowercase().contains(typed)
+/// Returns whether a completion has what was typed, both without `CONFIG_`.
+fn has(text: &str, typed: &str) -> bool {
+    let text = text.to_lowercase();
+    let text = text.strip_prefix("config_").unwrap_or(&text);
+    text.contains(typed)
 }
 
 /// Returns the libraries of the cached catalog.

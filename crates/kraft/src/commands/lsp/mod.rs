@@ -37,8 +37,8 @@ use position::{Encoding, Lines};
 Example:
   kraft lsp")]
 pub(crate) struct Args {
-    /// Use stdin and stdout; this is the default
-    #[arg(long, hide = true)]
+    /// Use stdin and stdout: accepted because editors pass it
+    #[arg(long)]
     stdio: bool,
 }
 
