@@ -118,9 +118,16 @@ fn a_program_gets_a_root_filesystem_but_a_kernel_does_not() {
         ),
     );
     let outcome = home.kraft(&["init", "run"]).exits(0);
-    assert!(outcome.stderr.contains("ldd tool"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("`kraft run`"), "{}", outcome.stderr);
     assert_eq!(sound(&home, "run")["cmd"], serde_json::json!(["/tool"]));
     assert!(home.path().join("run/rootfs/tool").is_file());
+
+    // The shell of this host, with its loader and its libraries if it has any.
+    home.write("shell/tool", std::fs::read("/bin/sh").unwrap());
+    let _ = home.kraft(&["init", "shell"]).exits(0);
+    let root = home.path().join("shell/rootfs");
+    let loaders = ["lib", "lib64"].map(|dir| root.join(dir).is_dir());
+    assert!(root.join("tool").is_file() && loaders.contains(&true));
 
     home.write("boot/k", elf(&[(".uk_inittab", 2, b"-")], &[]));
     let _ = home.kraft(&["init", "boot"]).exits(0);
