@@ -296,7 +296,7 @@ fn inside_quotes(text: &str, span: Span) -> Span {
     }
 }
 
-/// Returns whether a completion has what was typed, both without `CONFIG_`.
+/// Returns whether a completion contains a text, both without `CONFIG_`.
 fn has(text: &str, typed: &str) -> bool {
     let text = text.to_lowercase();
     let text = text.strip_prefix("config_").unwrap_or(&text);
