@@ -54,6 +54,7 @@ test | skopeo                | skopeo                  | to read images with ano
 test | docker.io             | dockerd                 | to check that docker accepts images
 test | buildah               | buildah                 | to build Dockerfiles with another builder
 test | podman                | podman                  | to build Dockerfiles with another builder
+test | catatonit             | catatonit               | to run Pods with podman
 test | passt                 | pasta                   | to give build steps a private network
 test | slirp4netns           | slirp4netns             | the same, with another program
 test | iproute2              | ip                      | to make networks for the tests

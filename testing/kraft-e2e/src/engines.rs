@@ -216,6 +216,16 @@ pub struct Containerd(Daemon);
 impl Containerd {
     /// Starts it; `None`, and a word of why, if this host cannot.
     pub fn start() -> Option<Self> {
+        Self::behind(&[])
+    }
+
+    /// Starts it in a network namespace, by its name.
+    pub fn in_namespace(name: &str) -> Option<Self> {
+        Self::behind(&["nsenter", &format!("--net=/run/netns/{name}")])
+    }
+
+    /// Starts it by another program.
+    fn behind(prefix: &[&str]) -> Option<Self> {
         let daemon = Daemon::start(&["containerd", "ctr"], |dir, socket| {
             let config = dir.join("config.toml");
             let text = format!(
@@ -226,8 +236,9 @@ impl Containerd {
                 dir.join("state")
             );
             std::fs::write(&config, text).unwrap();
-            let mut command = Command::new("containerd");
-            command.arg("--config").arg(config);
+            let words = [prefix, &["containerd"]].concat();
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg("--config").arg(config);
             command
         })?;
         Some(Self(daemon))

@@ -15,6 +15,8 @@ use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
 
+mod nerdctl;
+mod podman;
 mod pods;
 
 /// Containers below a directory, made by `runu`.
