@@ -369,8 +369,10 @@ fn number_or_max(number: i64) -> String {
 fn memory_values(memory: &Memory, v2: bool) -> Vec<(&'static str, String)> {
     let limit = memory.limit.filter(|limit| *limit != 0);
     let both = memory.swap.filter(|swap| *swap != 0);
+    let reservation = memory.reservation.filter(|reservation| *reservation > 0);
     let mut values = Vec::new();
     if v2 {
+        values.extend(reservation.map(|bytes| ("memory.low", bytes.to_string())));
         values.extend(limit.map(|limit| ("memory.max", number_or_max(limit))));
         // Version 1 counts memory and swap, version 2 swap alone.
         let swap = both.zip(limit).map(|(both, limit)| match (both, limit) {
@@ -381,6 +383,12 @@ fn memory_values(memory: &Memory, v2: bool) -> Vec<(&'static str, String)> {
     } else {
         values.extend(limit.map(|limit| ("memory.limit_in_bytes", limit.to_string())));
         values.extend(both.map(|both| ("memory.memsw.limit_in_bytes", both.to_string())));
+        values.extend(reservation.map(|bytes| ("memory.soft_limit_in_bytes", bytes.to_string())));
+        // What follows does not exist in version 2.
+        let swappiness = memory.swappiness.filter(|it| (0..=100).contains(it));
+        values.extend(swappiness.map(|it| ("memory.swappiness", it.to_string())));
+        let waits = memory.disable_oom_killer.filter(|waits| *waits);
+        values.extend(waits.map(|_| ("memory.oom_control", "1".to_owned())));
     }
     values
 }
@@ -476,6 +484,9 @@ mod tests {
         let memory = Memory {
             limit: Some(100),
             swap: Some(150),
+            reservation: Some(60),
+            swappiness: Some(10),
+            disable_oom_killer: Some(true),
         };
         let cpu = Cpu {
             shares: Some(1024),
@@ -485,15 +496,27 @@ mod tests {
         };
         let v2 = [memory_values(&memory, true), cpu_values(&cpu, true)].concat();
         let expected = [
+            ("memory.low", "60"),
             ("memory.max", "100"),
             ("memory.swap.max", "50"),
             ("cpu.weight", "39"),
             ("cpu.max", "50000 100000"),
         ];
         assert_eq!(v2, expected.map(|(file, value)| (file, value.to_owned())));
+        let v1 = memory_values(&memory, false);
+        let expected = [
+            ("memory.limit_in_bytes", "100"),
+            ("memory.memsw.limit_in_bytes", "150"),
+            ("memory.soft_limit_in_bytes", "60"),
+            ("memory.swappiness", "10"),
+            ("memory.oom_control", "1"),
+        ];
+        assert_eq!(v1, expected.map(|(file, value)| (file, value.to_owned())));
         let unlimited = Memory {
             limit: Some(-1),
             swap: Some(-1),
+            swappiness: Some(-1),
+            ..Memory::default()
         };
         assert_eq!(memory_values(&unlimited, false)[0].1, "-1");
         assert_eq!(memory_values(&unlimited, true)[0].1, "max");

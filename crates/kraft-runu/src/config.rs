@@ -171,6 +171,13 @@ pub struct Memory {
     pub limit: Option<i64>,
     /// Memory and swap.
     pub swap: Option<i64>,
+    /// Memory that is left to the container when the host has too little.
+    pub reservation: Option<i64>,
+    /// How readily memory is swapped, 0 to 100.
+    pub swappiness: Option<i64>,
+    /// Whether processes wait for memory instead of being killed.
+    #[serde(rename = "disableOOMKiller")]
+    pub disable_oom_killer: Option<bool>,
 }
 
 /// Limits of processors.

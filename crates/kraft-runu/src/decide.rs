@@ -166,6 +166,12 @@ pub fn decide(
         return Err(vec!["config.json has no `process`".to_owned()]);
     };
     let mut wrong = Vec::new();
+    if !is_supported(&config.oci_version) {
+        wrong.push(format!(
+            "config.json: `{}` is not a supported `ociVersion`: expected 1.x.y",
+            shown(&config.oci_version)
+        ));
+    }
     let mut notes = Vec::new();
     let (volumes, files) = mounts(config, found, &mut notes);
     let resources = &config.linux.resources;
@@ -213,6 +219,16 @@ pub fn decide(
         resources: with_overhead(resources, limits.overhead),
         notes,
     })
+}
+
+/// Returns whether a version of the specification is one whose configurations are understood: those of the
+/// first major version are compatible. Some programs leave it out.
+fn is_supported(version: &str) -> bool {
+    let numbers = version.split(['-', '+']).next().unwrap_or_default();
+    let mut numbers = numbers.split('.').map(|number| number.parse::<u32>().ok());
+    let [major, minor, patch] = [(); 3].map(|()| numbers.next().flatten());
+    let is_first = major == Some(1) && minor.is_some() && patch.is_some();
+    version.is_empty() || is_first && numbers.next().is_none()
 }
 
 /// The sizes that annotations ask for.
@@ -307,6 +323,7 @@ pub fn with_overhead(resources: &Resources, overhead: u64) -> Resources {
     if let Some(memory) = &mut all.memory {
         memory.limit = memory.limit.map(add);
         memory.swap = memory.swap.map(add);
+        memory.reservation = memory.reservation.map(add);
     }
     if let Some(limit) = all.pids.as_mut().and_then(|pids| pids.limit.as_mut())
         && *limit > 0

@@ -53,6 +53,18 @@ fn refused(json: &str) -> String {
 }
 
 #[test]
+fn only_the_first_major_version_of_the_specification_is_supported() {
+    let of = |version: &str| format!(r#"{{"ociVersion":"{version}","process":{{"args":["/x"]}}}}"#);
+    for version in ["1.0.2", "1.0.2-dev", "1.3.0+build.1", ""] {
+        let _ = decided(&of(version));
+    }
+    for version in ["invalid", "1", "1.0", "2.0.0", "1.0.0.0", "1.-1.0"] {
+        let refused = refused(&of(version));
+        assert!(refused.contains("`ociVersion`"), "{version}: {refused}");
+    }
+}
+
+#[test]
 fn what_docker_writes_becomes_a_machine() {
     let decision = decided(
         r#"{"process":{"terminal":false,"cwd":"/srv","env":["PATH=/bin","A=b c","odd"],
