@@ -61,6 +61,38 @@ fn is_arp(frame: &[u8]) -> bool {
     frame.get(12..14) == Some(&[8, 6])
 }
 
+/// Returns the answer to a host that asks for an address of the card from another network, which smoltcp
+/// ignores. Linux asks with the address that its packet is from, which may be that of another card, and
+/// `0.0.0.0` looks for who else has the address (RFC 5227, section 2.1.1).
+pub fn answer_to_stranger(frame: &[u8], interface: &Interface, card: [u8; 6]) -> Option<Vec<u8>> {
+    const REQUEST: [u8; 10] = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    let asked = frame.get(..packet::ARP_REQUEST)?;
+    let address = |at: usize| -> Option<Ipv4Addr> {
+        let octets: [u8; 4] = asked.get(at..at + 4)?.try_into().ok()?;
+        Some(octets.into())
+    };
+    let (sender, target) = (address(28)?, address(38)?);
+    let is_host = sender.is_unspecified() || IpAddress::from(sender).is_unicast();
+    let is_known = |own: &IpCidr| own.contains_addr(&sender.into());
+    if asked[12..22] != REQUEST
+        || asked[22] & 1 != 0
+        || !is_host
+        || !interface.has_ip_addr(target)
+        || interface.ip_addrs().iter().any(is_known)
+    {
+        return None;
+    }
+    let mut answer = asked.to_vec();
+    answer[..6].copy_from_slice(&asked[22..28]);
+    answer[6..12].copy_from_slice(&card);
+    answer[21] = 2;
+    answer[22..28].copy_from_slice(&card);
+    answer[28..32].copy_from_slice(&target.octets());
+    answer[32..38].copy_from_slice(&asked[22..28]);
+    answer[38..42].copy_from_slice(&sender.octets());
+    Some(answer)
+}
+
 impl Neighbors {
     /// Notes what a frame of ARP or ICMPv6 says about its sender.
     pub fn hear(&mut self, frame: &[u8], interface: &Interface, now: u64) {
@@ -438,5 +470,39 @@ mod tests {
         let answer = other.wire.sent.remove(0);
         machine.hear(&answer, 1);
         assert_eq!(machine.neighbors.0[0].address, neighbor);
+    }
+
+    #[test]
+    fn a_host_that_asks_from_another_network_is_answered() {
+        let machine = Machine::new();
+        let stranger = [2, 0x42, 0xde, 0x46, 0x39, 0xba];
+        let answer = |sender: Ipv4Addr, target: Ipv4Addr| {
+            let frame = packet::arp_request(stranger, sender, target);
+            answer_to_stranger(&frame, &machine.interface, CARD)
+        };
+        for sender in [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::UNSPECIFIED] {
+            let frame = answer(sender, OWN).unwrap();
+            let frame = EthernetFrame::new_checked(&frame[..]).unwrap();
+            assert_eq!((frame.dst_addr().0, frame.src_addr().0), (stranger, CARD));
+            let arp = smoltcp::wire::ArpPacket::new_checked(frame.payload()).unwrap();
+            let expected = smoltcp::wire::ArpRepr::EthernetIpv4 {
+                operation: smoltcp::wire::ArpOperation::Reply,
+                source_hardware_addr: EthernetAddress(CARD),
+                source_protocol_addr: OWN,
+                target_hardware_addr: EthernetAddress(stranger),
+                target_protocol_addr: sender,
+            };
+            assert_eq!(smoltcp::wire::ArpRepr::parse(&arp).unwrap(), expected);
+        }
+        assert_eq!(answer(GATEWAY, OWN), None, "smoltcp answers");
+        assert_eq!(answer(Ipv4Addr::new(10, 77, 0, 1), GATEWAY), None);
+        assert_eq!(answer(Ipv4Addr::BROADCAST, OWN), None);
+        let short = packet::arp_request(stranger, Ipv4Addr::UNSPECIFIED, OWN);
+        assert_eq!(
+            answer_to_stranger(&short[..41], &machine.interface, CARD),
+            None
+        );
+        let reply = answer(Ipv4Addr::UNSPECIFIED, OWN).unwrap();
+        assert_eq!(answer_to_stranger(&reply, &machine.interface, CARD), None);
     }
 }

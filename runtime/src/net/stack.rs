@@ -596,6 +596,12 @@ fn deliver(card: usize, kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             with_network(card, |network| {
                 let now = arch::monotonic();
                 network.neighbors.hear(bytes, &network.interface, now);
+                let hardware = network.card.address();
+                if let Some(answer) =
+                    neighbors::answer_to_stranger(bytes, &network.interface, hardware)
+                {
+                    network.card.send_frame(&answer);
+                }
             });
             router::hear(card, bytes);
             feed(card, bytes, None);
