@@ -19,6 +19,8 @@ struct Daemon {
     process: Child,
     dir: tempfile::TempDir,
     socket: PathBuf,
+    /// Whether its namespaces end with it, so that nothing needs to be tidied up.
+    is_killed: bool,
 }
 
 impl Daemon {
@@ -54,6 +56,7 @@ impl Daemon {
             process,
             dir,
             socket,
+            is_killed: false,
         };
         daemon.wait_until_it_listens();
         Some(daemon)
@@ -75,6 +78,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.is_killed {
+            let _ = self.process.kill();
+        }
         // Asked politely, both unmount what they mounted and end their own helpers.
         if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -105,9 +111,45 @@ impl Docker {
     }
 
     fn with(flags: &[&str]) -> Option<Self> {
+        let all = [&["--iptables=false", "--bridge=none"], flags].concat();
+        Self::behind(&[], &all)
+    }
+
+    /// Starts a host of its own: in the network namespace of this name, and in a namespace of processes whose end
+    /// is that of the daemon, of its containers and of its mounts. All its containers have an OCI runtime.
+    pub fn host(network: &str, runtime: &Path) -> Option<Self> {
+        let network = format!("--net=/run/netns/{network}");
+        let alone = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child=KILL",
+            "--mount-proc",
+        ];
+        let runtime = format!("own={}", runtime.display());
+        let group = format!("/{}", network.rsplit_once('/')?.1);
+        let mut host = Self::behind(
+            &[&["nsenter", &network], &alone[..]].concat(),
+            &[
+                "--add-runtime",
+                &runtime,
+                "--default-runtime",
+                "own",
+                "--cgroup-parent",
+                &group,
+            ],
+        )?;
+        host.0.is_killed = true;
+        Some(host)
+    }
+
+    /// Starts it by another program.
+    fn behind(prefix: &[&str], flags: &[&str]) -> Option<Self> {
         let daemon = Daemon::start(&["dockerd", "containerd", "runc"], |dir, socket| {
-            let mut command = Command::new("dockerd");
+            let words = [prefix, &["dockerd"]].concat();
+            let mut command = Command::new(words[0]);
             command
+                .args(&words[1..])
                 .arg("--data-root")
                 .arg(dir.join("data"))
                 .arg("--exec-root")
@@ -118,7 +160,6 @@ impl Docker {
                 .arg(empty_configuration(dir))
                 .arg("--host")
                 .arg(format!("unix://{}", socket.display()))
-                .args(["--iptables=false", "--bridge=none"])
                 .args(flags);
             command
         })?;

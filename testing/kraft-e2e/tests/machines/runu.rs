@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 mod nerdctl;
 mod podman;
 mod pods;
+mod swarm;
 
 /// Containers below a directory, made by `runu`.
 struct Runtime {
