@@ -93,11 +93,12 @@ projects-run: runtime build
 	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --ignored projects \
 		--test-threads 2 --nocapture
 
-conformance: ## Run the Linux Test Project and libc-test on the built-in runtime (half an hour)
+conformance: ## Run the Linux Test Project and libc-test on the built-in runtime, the OCI runtime-tools on runu (an hour)
 	@scripts/setup.sh test
 	@$(AS_OWNER) $(MAKE) conformance-run
+	@scripts/oci-conformance.sh
 
-conformance-run: runtime
+conformance-run: runtime build
 	@scripts/conformance.sh
 
 check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
