@@ -1,4 +1,4 @@
-//! How long a program that prints one line takes in Docker: as a unikernel with `runu`, and as an ordinary
+//! The time of a program that prints one line in Docker: as a unikernel with `runu`, and as an ordinary
 //! container with runc and with `runu`, beside `kraft run` of the same image, alternating in one run.
 //!
 //! `cargo bench -p kraft-e2e --bench engines` prints medians and ratios. Nothing here fails because of a
