@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .qualified(),
         strategy: Strategy::Overwrite,
         linux: false,
+        engines: Vec::new(),
     };
     let index = package::assemble(&context, &*store, &package, vec![part])?;
     transfer::push(&context, &store, &package.name)?;

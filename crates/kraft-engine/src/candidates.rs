@@ -27,6 +27,7 @@
 //!     name: "unikraft.org/hello:v1".parse()?,
 //!     strategy: Strategy::Abort,
 //!     linux: false,
+//!     engines: Vec::new(),
 //! };
 //! let part = pack::of_kernel(&context, &Order::default(), &kernel)?;
 //! package::assemble(&context, &*images::open(&context)?, &package, vec![part])?;

@@ -42,6 +42,7 @@
 //!     name: "registry.example/hello:v1".parse::<Reference>()?,
 //!     strategy: Strategy::Abort,
 //!     linux: false,
+//!     engines: Vec::new(),
 //! };
 //! let index = package::assemble(&context, &*store, &package, vec![part])?;
 //! let found = images::look_up(&*store, &package.name)?.expect("an image");

@@ -24,6 +24,7 @@
 //!     name: "registry.example/hello:v1".parse()?,
 //!     strategy: Strategy::Abort,
 //!     linux: false,
+//!     engines: Vec::new(),
 //! };
 //! let strategy = || resolve_strategy(&context, &*store, &package.name, package.strategy);
 //! strategy()?;
@@ -46,6 +47,7 @@ use kraft_oci::image::{
     BadDocument, DEEPEST, Descriptor, Document, Manifest, Platform, RunConfig, media,
 };
 use kraft_oci::layer::{self, LayerError, Role};
+use kraft_oci::linux;
 use kraft_oci::package::{self, Cover};
 use kraft_oci::store::{self, Expect, Lease, Store};
 use kraft_rootfs::Source;
@@ -104,6 +106,8 @@ pub struct Package {
     pub strategy: Strategy,
     /// Whether container engines can pull it as well.
     pub linux: bool,
+    /// The engines for which their manifests have more than for others.
+    pub engines: Vec<linux::Engine>,
 }
 
 /// Why an image was not packaged.
@@ -149,6 +153,14 @@ pub enum Error {
         /// Why not.
         source: Box<LayerError>,
     },
+    /// urunc does not run machines of a platform.
+    #[error(
+        "cannot package for urunc: it has no monitor for the platform `{0}`, only for qemu and fc"
+    )]
+    Urunc(String),
+    /// A layer cannot be packed again for another owner.
+    #[error("cannot package for KubeVirt")]
+    Kubevirt(#[source] Box<LayerError>),
     /// A root filesystem is not valid.
     #[error(transparent)]
     Archive(#[from] kraft_rootfs::Error),
@@ -247,7 +259,7 @@ pub fn assemble(
         };
         let mut entries = package::merge(&existing, &manifests);
         if package.linux {
-            add_linux(store, &*lease, &cover, &mut entries)?;
+            add_linux(store, &*lease, &cover, &package.engines, &mut entries)?;
         }
         let index = cover.index(&entries);
         store_document(&*lease, &index, &package.name)?;
@@ -341,6 +353,7 @@ fn add_linux(
     store: &dyn Store,
     lease: &dyn Lease,
     cover: &Cover,
+    engines: &[linux::Engine],
     entries: &mut Vec<Value>,
 ) -> Result<(), Error> {
     let mut best: BTreeMap<&str, (usize, Descriptor)> = BTreeMap::new();
@@ -366,9 +379,21 @@ fn add_linux(
         if store.size(&descriptor.digest)?.is_none() {
             continue;
         }
-        let manifest = kraft_oci::listing::manifest(store, &descriptor)?;
+        let mut manifest = kraft_oci::listing::manifest(store, &descriptor)?;
         let config = store::config(store, &manifest.config)?;
-        if let Some((side, layer)) = cover.pack_linux(&manifest, &config) {
+        let is_for = |engine| engines.contains(&engine);
+        if is_for(linux::Engine::Urunc) && linux::urunc_monitor(&config.platform).is_none() {
+            return Err(Error::Urunc(config.platform.os));
+        }
+        if is_for(linux::Engine::Kubevirt) {
+            let mut layers = Vec::new();
+            for layer in &manifest.layers {
+                let owned = layer::repack(store, lease, layer, linux::KUBEVIRT_USER);
+                layers.extend(owned.map_err(|error| Error::Kubevirt(Box::new(error)))?);
+            }
+            manifest.layers = layers;
+        }
+        if let Some((side, layer)) = cover.pack_linux(&manifest, &config, engines) {
             store::put(lease, media::LAYER, &layer, None)?;
             store_document(lease, &side.config, &cover.name)?;
             store_document(lease, &side.manifest, &cover.name)?;
@@ -561,6 +586,7 @@ mod tests {
                 name: "a.example/app:1".parse().unwrap(),
                 strategy,
                 linux: false,
+                engines: Vec::new(),
             };
             let part = Part {
                 platform: Platform {

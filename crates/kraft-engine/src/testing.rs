@@ -126,6 +126,7 @@ pub(crate) fn image(ctx: &Context, store: &dyn Store, name: &str, pairs: &[&str]
         name: name.parse().unwrap(),
         strategy: Strategy::Overwrite,
         linux: false,
+        engines: Vec::new(),
     };
     package::assemble(ctx, store, &package, pairs.iter().map(part).collect()).unwrap()
 }

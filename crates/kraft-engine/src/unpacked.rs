@@ -24,7 +24,7 @@
 //! # let store = images::open(&context)?;
 //! # let name: Reference = "registry.example/hello:v1".parse()?;
 //! # let strategy = Strategy::Abort;
-//! # let package = Package { name: name.clone(), strategy, linux: false };
+//! # let package = Package { name: name.clone(), strategy, linux: false, engines: Vec::new() };
 //! # let part = pack::of_kernel(&context, &Order::default(), &kernel)?;
 //! # package::assemble(&context, &*store, &package, vec![part])?;
 //! let found = images::find(&context, &*store, "registry.example/hello:v1")?;

@@ -96,6 +96,41 @@ pub fn pack(
     size: u64,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Descriptor, LayerError> {
+    pack_owned(lease, role, executable, 0, (file, size), progress)
+}
+
+/// Packs the files of a layer again, each into a layer of its own that belongs to a user and to the group of the
+/// same number.
+pub fn repack(
+    store: &dyn Store,
+    lease: &dyn Lease,
+    layer: &Descriptor,
+    owner: u32,
+) -> Result<Vec<Descriptor>, LayerError> {
+    let mut layers = Vec::new();
+    let mut failed = None;
+    let read = read(&mut store.open(&layer.digest)?, &mut |file| {
+        let content: (&mut dyn Read, u64) = (file.content, file.size);
+        match pack_owned(lease, file.role, false, owner, content, &mut |_| {}) {
+            Ok(layer) => layers.push(layer),
+            Err(error) => failed = failed.take().or(Some(error)),
+        }
+        Ok(())
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => read.map(|_| layers),
+    }
+}
+
+fn pack_owned(
+    lease: &dyn Lease,
+    role: Role,
+    executable: bool,
+    owner: u32,
+    (file, size): (&mut dyn Read, u64),
+    progress: &mut dyn FnMut(u64),
+) -> Result<Descriptor, LayerError> {
     if size >= TOO_LARGE {
         return Err(LayerError::TooLarge(size));
     }
@@ -111,7 +146,7 @@ pub fn pack(
         )));
     };
     let writing = |error| LayerError::Store(store::Error::writing(&"a layer", error));
-    out.write_all(&header(role.path(), mode, size))
+    out.write_all(&header(role.path(), mode, owner, size))
         .map_err(writing)?;
     let mut buffer = vec![0; 1 << 18];
     let mut done = 0;
@@ -148,7 +183,7 @@ pub fn pack(
 pub(crate) fn tar(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut tar = Vec::new();
     for (path, mode, content) in files {
-        tar.extend(header(path, *mode, content.len() as u64));
+        tar.extend(header(path, *mode, 0, content.len() as u64));
         tar.extend(*content);
         tar.resize(tar.len().next_multiple_of(BLOCK), 0);
     }
@@ -156,8 +191,8 @@ pub(crate) fn tar(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
     tar
 }
 
-/// Returns the header of the file.
-fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
+/// Returns the header of the file. `owner` is its user and its group.
+fn header(path: &str, mode: u32, owner: u32, size: u64) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(field) = header.get_mut(at..at + bytes.len()) {
@@ -166,8 +201,8 @@ fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     };
     put(0, path.as_bytes());
     put(100, format!("{mode:07o}\0").as_bytes());
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
+    put(108, format!("{owner:07o}\0").as_bytes());
+    put(116, format!("{owner:07o}\0").as_bytes());
     put(124, format!("{size:011o}\0").as_bytes());
     put(136, b"00000000000\0");
     // The checksum field counts as blanks.
@@ -491,7 +526,7 @@ mod tests {
     }
 
     fn hostile(path: &str, kind: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = header(path, 0o644, content.len() as u64).to_vec();
+        let mut bytes = header(path, 0o644, 0, content.len() as u64).to_vec();
         bytes[156] = kind;
         bytes[148..156].copy_from_slice(b"        ");
         let sum: u32 = bytes.iter().map(|&b| u32::from(b)).sum();

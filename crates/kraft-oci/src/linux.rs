@@ -4,6 +4,7 @@
 //! ```text
 //! /unikraft/runu.json         what the kernel was built with, for the OCI runtime `runu`
 //! /unikraft/bin/needs-runu    a program that prints one sentence, for every other runtime
+//! /urunc.json                 what the OCI runtime urunc boots, if that is asked for
 //! ```
 //!
 //! The program is the entry point. `runu` boots the kernel in its place; a runtime that starts it as a
@@ -19,15 +20,34 @@
 //!     architecture: "x86_64".to_owned(),
 //!     ..Platform::default()
 //! };
-//! let layer = linux::layer(&platform);
+//! let layer = linux::layer(&platform, None);
 //! assert_eq!(layer.len() % 512, 0, "a tar");
 //! assert_eq!(linux::entrypoint(&platform), "/unikraft/bin/needs-runu");
 //! ```
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::image::Platform;
+use crate::image::{Config, Manifest, Platform};
 use crate::layer::{self, Role};
+
+/// An engine for which the Linux manifest of an image has more than for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// urunc, which finds in `/urunc.json` what it boots.
+    Urunc,
+    /// `KubeVirt`, whose QEMU runs as the user [`KUBEVIRT_USER`], the owner of its files.
+    Kubevirt,
+}
+
+/// The user and the group as which `KubeVirt` runs QEMU.
+pub const KUBEVIRT_USER: u32 = 107;
+
+/// The path of what urunc boots.
+pub const URUNC: &str = "urunc.json";
 
 /// The path of what the kernel was built with.
 pub const METADATA: &str = "unikraft/runu.json";
@@ -54,8 +74,38 @@ struct Metadata<'a> {
     features: &'a [String],
 }
 
-/// Returns the layer, a tar. `platform` is that of the unikernel.
-pub fn layer(platform: &Platform) -> Vec<u8> {
+/// Returns what urunc calls the monitor of a platform; `None` for one that it has none for.
+pub fn urunc_monitor(platform: &Platform) -> Option<&'static str> {
+    match platform.os.as_str() {
+        "qemu" => Some("qemu"),
+        "fc" => Some("firecracker"),
+        _ => None,
+    }
+}
+
+/// Returns the `urunc.json` of an image; `None` if urunc cannot boot its platform. Values are in base64, and
+/// arguments are joined by blanks, between which urunc splits them.
+pub fn urunc(manifest: &Manifest, config: &Config) -> Option<Vec<u8>> {
+    let mut values = BTreeMap::new();
+    let mut put = |key: &str, value: &str| {
+        values.insert(format!("com.urunc.unikernel.{key}"), STANDARD.encode(value));
+    };
+    put("unikernelType", "unikraft");
+    put("hypervisor", urunc_monitor(&config.platform)?);
+    put("binary", &format!("/{}", Role::Kernel.path()));
+    put("cmdline", &config.config.cmd.join(" "));
+    if !config.platform.os_version.is_empty() {
+        put("unikernelVersion", &config.platform.os_version);
+    }
+    let mut roles = manifest.layers.iter().filter_map(Role::of_layer);
+    if roles.any(|role| role == Role::Initrd) {
+        put("initrd", &format!("/{}", Role::Initrd.path()));
+    }
+    Some(crate::json::to_vec(&values))
+}
+
+/// Returns the layer, a tar. `platform` is that of the unikernel, `urunc` the content of [`URUNC`].
+pub fn layer(platform: &Platform, urunc: Option<&[u8]>) -> Vec<u8> {
     let metadata = Metadata {
         version: 1,
         platform: &platform.os,
@@ -68,6 +118,7 @@ pub fn layer(platform: &Platform) -> Vec<u8> {
     let mut files: Vec<(&str, u32, &[u8])> = Vec::new();
     files.extend(program.as_deref().map(|bytes| (STAND_IN, 0o755, bytes)));
     files.push((METADATA, 0o644, &metadata));
+    files.extend(urunc.map(|bytes| (URUNC, 0o644, bytes)));
     layer::tar(&files)
 }
 
@@ -184,8 +235,8 @@ mod tests {
 
     #[test]
     fn the_layer_has_both_files_and_the_same_bytes_each_time() {
-        let layer = super::layer(&platform("x86_64"));
-        assert_eq!(layer, super::layer(&platform("x86_64")));
+        let layer = super::layer(&platform("x86_64"), None);
+        assert_eq!(layer, super::layer(&platform("x86_64"), None));
         let text = String::from_utf8_lossy(&layer);
         for part in [
             STAND_IN,
@@ -195,7 +246,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}");
         }
-        assert!(!String::from_utf8_lossy(&super::layer(&platform("arm"))).contains("needs-runu"));
+        assert!(
+            !String::from_utf8_lossy(&super::layer(&platform("arm"), None)).contains("needs-runu")
+        );
         assert_eq!(entrypoint(&platform("arm")), "/unikraft/bin/kernel");
     }
 

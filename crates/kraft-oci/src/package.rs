@@ -105,8 +105,13 @@ impl Cover {
 
     /// Returns the manifest with which container engines use the same layers, and the bytes of the layer
     /// that is [added](crate::linux) for them. It lacks the writer's annotation, so `KraftKit` ignores
-    /// it.
-    pub fn pack_linux(&self, manifest: &Manifest, config: &Config) -> Option<(Packed, Vec<u8>)> {
+    /// it. `engines` are those for which it has more than for others.
+    pub fn pack_linux(
+        &self,
+        manifest: &Manifest,
+        config: &Config,
+        engines: &[linux::Engine],
+    ) -> Option<(Packed, Vec<u8>)> {
         let platform = Platform {
             architecture: linux_arch(&config.platform.architecture)?.to_owned(),
             os: "linux".to_owned(),
@@ -115,7 +120,11 @@ impl Cover {
         let mut run = config.config.clone();
         // Container engines require a command.
         run.entrypoint = vec![linux::entrypoint(&config.platform)];
-        let added = linux::layer(&config.platform);
+        let is_for_urunc = engines.contains(&linux::Engine::Urunc);
+        let urunc = is_for_urunc
+            .then(|| linux::urunc(manifest, config))
+            .flatten();
+        let added = linux::layer(&config.platform, urunc.as_deref());
         let mut layers = manifest.layers.clone();
         layers.push(Descriptor::of(media::LAYER, &added));
         let mut annotations = self.manifest_annotations(&config.platform);
@@ -381,7 +390,7 @@ mod tests {
         let packed = cover().pack(platform(), run(), layers());
         let manifest: Manifest = serde_json::from_slice(&packed.manifest.bytes).unwrap();
         let config = Config::parse(&packed.config.bytes).unwrap();
-        let (linux, added) = cover().pack_linux(&manifest, &config).unwrap();
+        let (linux, added) = cover().pack_linux(&manifest, &config, &[]).unwrap();
         let platform = linux.manifest.descriptor.platform.clone().unwrap();
         assert_eq!(
             (platform.os.as_str(), platform.architecture.as_str()),
@@ -394,5 +403,40 @@ mod tests {
         let (last, same) = linux.layers.split_last().unwrap();
         assert_eq!(same, manifest.layers);
         assert_eq!(*last, Descriptor::of(media::LAYER, &added));
+    }
+
+    #[test]
+    fn the_linux_side_for_urunc_names_the_kernel_and_its_arguments_in_base64() {
+        let packed = cover().pack(platform(), run(), layers());
+        let manifest: Manifest = serde_json::from_slice(&packed.manifest.bytes).unwrap();
+        let config = Config::parse(&packed.config.bytes).unwrap();
+        let side = |engines: &[_]| cover().pack_linux(&manifest, &config, engines).unwrap();
+        let (first, added) = side(&[linux::Engine::Urunc]);
+        assert_eq!(
+            (first.clone(), added.clone()),
+            side(&[linux::Engine::Urunc])
+        );
+        assert_ne!(first, side(&[]).0);
+        let text = String::from_utf8_lossy(&added);
+        let json = text
+            .split(['\0'])
+            .find(|part| part.contains("com.urunc"))
+            .unwrap();
+        let values: BTreeMap<String, String> = serde_json::from_str(json).unwrap();
+        let decoded = |key: &str| {
+            use base64::Engine as _;
+            let value = values.get(&format!("com.urunc.unikernel.{key}"))?;
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(value)
+                .ok()?;
+            String::from_utf8(bytes).ok()
+        };
+        assert_eq!(decoded("unikernelType").as_deref(), Some("unikraft"));
+        assert_eq!(
+            decoded("hypervisor").as_deref(),
+            linux::urunc_monitor(&config.platform)
+        );
+        assert_eq!(decoded("binary").as_deref(), Some("/unikraft/bin/kernel"));
+        assert_eq!(decoded("cmdline"), Some(config.config.cmd.join(" ")));
     }
 }

@@ -172,6 +172,7 @@ fn pack(
         name: name.clone(),
         strategy,
         linux: false,
+        engines: Vec::new(),
     };
     let index = package::assemble(ctx, &*store, &package, parts)?;
     images::collect_garbage(ctx, &*store);

@@ -232,6 +232,7 @@ impl Definition {
             name: image.parse::<Reference>()?.qualified(),
             strategy: Strategy::Overwrite,
             linux: false,
+            engines: Vec::new(),
         };
         package::assemble(ctx, &*store, &package, parts)?;
         Ok(package.name.to_string())

@@ -10,6 +10,7 @@ use kraft_engine::export::Engine;
 use kraft_engine::init::Type;
 use kraft_engine::obtain::Pull;
 use kraft_engine::package;
+use kraft_oci::linux;
 
 /// A choice: its names, the first of which is shown; its help; its value.
 type Choice<T> = (&'static [&'static str], &'static str, T);
@@ -52,6 +53,20 @@ impl<T> Choices<T> {
         shown.collect()
     }
 }
+
+/// What an image is prepared for.
+pub(crate) const PREPARED: Choices<linux::Engine> = Choices(&[
+    (
+        &["urunc"],
+        "Name the kernel and its arguments in `/urunc.json`",
+        linux::Engine::Urunc,
+    ),
+    (
+        &["kubevirt"],
+        "Make the files those of the user of KubeVirt's QEMU",
+        linux::Engine::Kubevirt,
+    ),
+]);
 
 /// What is exported.
 pub(crate) const ENGINE: Choices<Engine> = Choices(&[

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -344,6 +344,60 @@ fn a_container_that_cannot_be_a_machine_leaves_nothing() {
     let failed = runtime.run(&create).exits(1);
     assert!(failed.stderr.contains("symbolic link"), "{}", failed.stderr);
     runtime.is_clean();
+}
+
+/// Other engines find in the same image what they want, and images that are not for them stay the same.
+#[test]
+fn an_image_for_other_engines_boots_and_changes_no_other() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let bench = &runtime.bench;
+    let pack = |more: &[&str]| package(bench, "test/both:v1", more);
+    let plain = pack(&[]);
+    let both = pack(&["--for", "urunc,kubevirt"]);
+    assert_ne!(plain, both);
+    assert_eq!(pack(&[]), plain);
+    assert_eq!(pack(&["--for", "kubevirt", "--for", "urunc"]), both);
+    let bundle = runtime.bundle_of("test/both:v1", &["@exit:7"], &Value::Null);
+    let root = bundle.join("rootfs");
+    for file in ["kernel", "initrd"] {
+        let found = fs::metadata(root.join("unikraft/bin").join(file)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (107, 107), "{file}");
+    }
+    let urunc: Value = serde_json::from_slice(&fs::read(root.join("urunc.json")).unwrap()).unwrap();
+    // In base64: unikraft, qemu, the paths, and "@cat:/etc/motd packaged".
+    let expected = json!({
+        "com.urunc.unikernel.unikernelType": "dW5pa3JhZnQ=",
+        "com.urunc.unikernel.hypervisor": "cWVtdQ==",
+        "com.urunc.unikernel.binary": "L3VuaWtyYWZ0L2Jpbi9rZXJuZWw=",
+        "com.urunc.unikernel.initrd": "L3VuaWtyYWZ0L2Jpbi9pbml0cmQ=",
+        "com.urunc.unikernel.cmdline": "QGNhdDovZXRjL21vdGQgcGFja2FnZWQ=",
+    });
+    assert_eq!(urunc, expected);
+    let _ = runtime
+        .run(&["run", "--bundle", bundle.to_str().unwrap(), "both"])
+        .exits(7);
+    runtime.is_clean();
+    let kernel = kraft_e2e::guest::mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    let xen = [
+        "pkg",
+        "--name",
+        "test/xen:v1",
+        "--kernel",
+        kernel,
+        "--arch",
+        "x86_64",
+        "--plat",
+        "xen",
+    ];
+    let refused = bench.kraft(xen.iter().chain(&["--for", "urunc"])).exits(2);
+    assert!(
+        refused.stderr.contains("no monitor for the platform `xen`"),
+        "{}",
+        refused.stderr
+    );
 }
 
 /// As podman without root does: as the root of a user namespace, with nothing but the user's directory

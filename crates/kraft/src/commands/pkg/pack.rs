@@ -22,6 +22,7 @@ use kraft_engine::package::{self, Package, Part, Strategy};
 use kraft_engine::project::{self, Project};
 use kraft_engine::workplace::Workplace;
 use kraft_engine::{components, images, settings};
+use kraft_oci::linux;
 
 /// The platform of Unikraft Cloud.
 const CLOUD: &str = "kraftcloud";
@@ -99,6 +100,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_linux: bool,
 
+    /// Prepare the image also for this engine, separated by commas
+    #[arg(long = "for", value_name = "ENGINE", value_delimiter = ',', value_parser = choices::PREPARED, conflicts_with = "no_linux")]
+    engines: Vec<linux::Engine>,
+
     /// Omit the debug kernel of the runtime
     #[arg(long)]
     no_kernel_dbg: bool,
@@ -159,6 +164,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         name: name.clone(),
         strategy,
         linux: !args.no_linux,
+        engines: args.engines.clone(),
     };
     let index = package::assemble(app, &*store, &package, parts)?;
     images::collect_garbage(app, &*store);
