@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -343,6 +343,96 @@ fn a_container_that_cannot_be_a_machine_leaves_nothing() {
     symlink("/etc/shadow", &kernel).unwrap();
     let failed = runtime.run(&create).exits(1);
     assert!(failed.stderr.contains("symbolic link"), "{}", failed.stderr);
+    runtime.is_clean();
+}
+
+/// Replays GHSA-crxr-jm9v-349c and GHSA-3385-hmpj-4678 of urunc, in which annotations and files of an image chose
+/// the program, the options and the files of the VMM: the command line of a running VMM stays the same.
+#[test]
+fn nothing_of_an_image_changes_the_command_line_of_its_vmm() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    let bundle = runtime.bundle(&["@sleep:600"], &Value::Null);
+    let mark = runtime.bench.path().join("mark");
+    let program = runtime.bench.path().join("vmm");
+    fs::write(&program, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let line = || {
+        let _ = runtime.create("one", &bundle);
+        let _ = runtime.run(&["start", "one"]).success();
+        let pids = runtime.run(&["ps", "--format", "json", "one"]).success();
+        let pids: Vec<u32> = serde_json::from_str(&pids.stdout).unwrap();
+        let lines = pids
+            .iter()
+            .map(|pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap());
+        let line = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', "\n"));
+        let line = line
+            .filter(|line| line.contains("-kernel"))
+            .collect::<String>();
+        assert!(!line.is_empty(), "a VMM runs");
+        let _ = runtime.run(&["delete", "--force", "one"]).success();
+        // Every machine has its own id as the name.
+        let mut words: Vec<String> = line.lines().map(str::to_owned).collect();
+        let name = words.iter().position(|word| word == "-name").unwrap();
+        words.drain(name..name + 2);
+        words
+    };
+    let plain = line();
+    let path = program.to_str().unwrap();
+    let options = format!("-device x -chardev file,id=c,path={}", mark.display());
+    let mut urunc = serde_json::Map::new();
+    for (key, value) in [
+        ("unikernelType", "unikraft"),
+        ("hypervisor", path),
+        ("binary", "../../../etc/shadow"),
+        ("initrd", "/etc/shadow"),
+        ("block", "/dev/sda"),
+        ("blkMntPoint", "/"),
+        ("useDMBlock", "true"),
+        ("cmdline", &options),
+    ] {
+        urunc.insert(format!("com.urunc.unikernel.{key}"), value.into());
+    }
+    let mut annotations = urunc.clone();
+    for key in ["qemu", "firecracker", "kernel", "initrd", "delegate"] {
+        annotations.insert(format!("org.unikraft.runu.{key}"), path.into());
+    }
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["annotations"] = annotations.into();
+    fs::write(&file, config.to_string()).unwrap();
+    // What an image may hold itself.
+    let root = bundle.join("rootfs");
+    fs::write(root.join("urunc.json"), Value::from(urunc).to_string()).unwrap();
+    let metadata = json!({
+        "version": 1, "platform": "xen", "architecture": options, "kernel_version": options,
+        "features": [options, path], "qemu": path, "delegate": path,
+    });
+    fs::write(root.join("unikraft/runu.json"), metadata.to_string()).unwrap();
+    fs::create_dir_all(root.join("etc/kraft")).unwrap();
+    let settings = json!({ "qemu": path, "delegate": path });
+    fs::write(root.join("etc/kraft/runu.json"), settings.to_string()).unwrap();
+    assert_eq!(line(), plain);
+    // Nor does a link to a file of the host: it is refused.
+    for name in ["unikraft/runu.json", "unikraft/bin/initrd"] {
+        let saved = fs::read(root.join(name)).unwrap();
+        fs::remove_file(root.join(name)).unwrap();
+        symlink("/etc/shadow", root.join(name)).unwrap();
+        let create = ["create", "--bundle", bundle.to_str().unwrap(), "one"];
+        let refused = runtime.run(&create).exits(1);
+        assert!(
+            refused.stderr.contains("symbolic link"),
+            "{}",
+            refused.stderr
+        );
+        fs::remove_file(root.join(name)).unwrap();
+        fs::write(root.join(name), saved).unwrap();
+    }
+    assert!(
+        !mark.exists(),
+        "neither the program nor the options were used"
+    );
     runtime.is_clean();
 }
 
