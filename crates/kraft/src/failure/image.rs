@@ -466,8 +466,9 @@ impl From<package::Error> for Failure {
             Error::Merge(_) | Error::Read { .. } => Self::new(Kind::Failed, error),
             Error::Time(_) | Error::NotAFile(_) => Self::usage(error),
             Error::Urunc(_) => Self::usage(error).hint("package for it only: `--plat qemu`"),
-            Error::Kubevirt(source) => Self::from(*source).about(&message),
-            Error::Pack { source, .. } => Self::from(*source).about(&message),
+            Error::Kubevirt(source) | Error::Pack { source, .. } => {
+                Self::from(*source).about(&message)
+            }
             Error::Archive(error) => error.into(),
             Error::Rootfs(error) => error.into(),
         }
