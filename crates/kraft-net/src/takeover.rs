@@ -6,9 +6,10 @@
 //!        ◄── redirect ◄──ingress──                                  the hardware address of eth0
 //! ```
 //!
-//! Every packet that arrives at the interface goes to the machine's tap, and every packet of the tap
-//! leaves by the interface (`tc-u32(8)`, `tc-mirred(8)`). The interface keeps its address, which is
-//! how engines find it; its own network stack sees nothing.
+//! Every packet of the machine's tap leaves by the interface (`tc-u32(8)`, `tc-mirred(8)`). The interface
+//! keeps its address, which is how engines find it. What arrives there goes to the tap, except for
+//! packets to sockets of processes in the namespace, such as those of the other containers of a Pod ([`Sharing`]).
+//! Where the kernel has no programs for packets, everything goes to the tap.
 //!
 //! All of it concerns the network namespace of this process, which must not be that of the host.
 //!
@@ -25,7 +26,7 @@
 //! ```
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -35,10 +36,14 @@ use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::holder::{Netlink, tap};
 
+mod program;
+mod sharing;
 mod translation;
 
 /// The name of the device of a machine's card; the kernel adds a number.
 const CARD: &str = "runu%d";
+/// The loopback.
+const LOOPBACK: &str = "lo";
 /// What their names begin with.
 const PREFIX: &str = "runu";
 
@@ -93,7 +98,7 @@ pub fn links() -> io::Result<Vec<Link>> {
     let gateways = gateways(&table("route")?);
     let mut links = Vec::new();
     for name in names(&table("dev")?) {
-        if name == "lo" || name.starts_with(PREFIX) {
+        if name == LOOPBACK || name.starts_with(PREFIX) {
             continue;
         }
         // An interface may vanish, and need not have an address.
@@ -105,15 +110,58 @@ pub fn links() -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
-/// Has connections from inside this namespace to addresses that a machine has taken over go to the
-/// machine's address `to` on a card that [connects](connect) it with this namespace, which is `own`
-/// there.
+/// What processes of this namespace reach, beside a machine that has taken over its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// They have servers and clients of their own; at ports without a server, their own addresses are those of
+    /// the machine.
+    Whole,
+    /// Packets to them go to the machine. They reach it at the addresses that it has taken over.
+    Translated,
+}
+
+/// Has processes of this namespace share the addresses of a machine, which [`connect`] has given a card `between`
+/// them with the address and hardware address `machine`.
 ///
 /// # Errors
 ///
-/// If the system refuses: it has no translation of addresses (`nf_tables`).
-pub fn translate(addresses: &[Ipv4Addr], own: Ipv4Addr, to: Ipv4Addr) -> io::Result<()> {
-    translation::add(addresses, own, to)
+/// If the system refuses: it has neither programs for packets (`NET_CLS_BPF`) nor a translation of addresses
+/// (`nf_tables`).
+pub fn share(links: &[Link], between: &Tap, machine: (Ipv4Addr, Mac)) -> io::Result<Sharing> {
+    let own = Socket::open()?.link(&between.name, &[])?;
+    let own = own.ok_or(io::ErrorKind::NotFound)?;
+    if share_loopback(links, &own, machine).is_ok() {
+        return Ok(Sharing::Whole);
+    }
+    let addresses: Vec<Ipv4Addr> = links.iter().map(|link| link.address).collect();
+    translation::add(&addresses, own.address, machine.0)?;
+    Ok(Sharing::Translated)
+}
+
+/// Has packets of processes to their own addresses go to the machine if they have no socket for them.
+fn share_loopback(links: &[Link], own: &Link, machine: (Ipv4Addr, Mac)) -> io::Result<()> {
+    let mut netlink = Netlink::open()?;
+    let loopback = existing(&netlink, LOOPBACK)?;
+    let between = sharing::Between {
+        index: own.index,
+        own: (own.address, own.mac),
+        machine,
+    };
+    let mut addresses = vec![Ipv4Addr::LOCALHOST];
+    addresses.extend(links.iter().map(|link| link.address));
+    let there = sharing::of_loopback(&addresses, between)?;
+    let back = sharing::of_card(&addresses, between, loopback)?;
+    // The answers are packets from an own address, and from that of the loopback.
+    for setting in ["accept_local", "route_localnet"] {
+        let path = format!("/proc/sys/net/ipv4/conf/{LOOPBACK}/{setting}");
+        File::options().write(true).open(path)?.write_all(b"1")?;
+    }
+    for (interface, program) in [(own.index, back), (loopback, there)] {
+        netlink.raw(libc::RTM_NEWQDISC, ingress(interface), true)?;
+        let filter = sharing::filter(interface, &program);
+        netlink.raw(libc::RTM_NEWTFILTER, filter, true)?;
+    }
+    Ok(())
 }
 
 /// Removes what a machine left behind that was killed: redirections, kept devices and translations.
@@ -125,9 +173,10 @@ pub fn clean(links: &[Link]) -> io::Result<()> {
     // There is none, as a rule.
     let _ = translation::remove();
     let mut netlink = Netlink::open()?;
-    for link in links {
+    let loopback = netlink.index(LOOPBACK)?;
+    for index in links.iter().map(|link| link.index).chain(loopback) {
         // There is none, as a rule.
-        let _ = netlink.raw(libc::RTM_DELQDISC, ingress(link.index), false);
+        let _ = netlink.raw(libc::RTM_DELQDISC, ingress(index), false);
     }
     for name in names(&table("dev")?) {
         if name.starts_with(PREFIX)
@@ -150,9 +199,17 @@ pub fn take_over(link: &Link) -> io::Result<Tap> {
     let index = existing(&netlink, &name)?;
     Socket::open()?.set_mtu(&name, link.mtu)?;
     netlink.start(index, None)?;
-    for (from, to) in [(link.index, index), (index, link.index)] {
-        netlink.raw(libc::RTM_NEWQDISC, ingress(from), true)?;
-        netlink.raw(libc::RTM_NEWTFILTER, redirect(from, to), true)?;
+    for interface in [link.index, index] {
+        netlink.raw(libc::RTM_NEWQDISC, ingress(interface), true)?;
+    }
+    netlink.raw(libc::RTM_NEWTFILTER, redirect(index, link.index), true)?;
+    let shared = sharing::of_interface(index).and_then(|program| {
+        let filter = sharing::filter(link.index, &program);
+        netlink.raw(libc::RTM_NEWTFILTER, filter, true)
+    });
+    if shared.is_err() {
+        // Without programs, everything is for the machine.
+        netlink.raw(libc::RTM_NEWTFILTER, redirect(link.index, index), true)?;
     }
     Ok(Tap { file, name })
 }
@@ -182,7 +239,7 @@ pub fn connect(address: Ipv4Addr, prefix: u8) -> io::Result<Tap> {
 /// If the system refuses.
 pub fn start_loopback() -> io::Result<()> {
     let mut netlink = Netlink::open()?;
-    let index = existing(&netlink, "lo")?;
+    let index = existing(&netlink, LOOPBACK)?;
     netlink.start(index, None)
 }
 

@@ -16,9 +16,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use kraft_core::net::{Interface, MOST_INTERFACES};
+use kraft_core::net::{Interface, MOST_INTERFACES, Mac};
 use kraft_machine::direct::DirectCard;
-use kraft_net::takeover::{self, Link, Tap};
+use kraft_net::takeover::{self, Link, Sharing, Tap};
 use rustix::net::{SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -30,6 +30,8 @@ use crate::state::Network;
 /// such addresses for one link).
 pub(crate) const SUPERVISOR: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
+/// The hardware address of the guest there: one of those that everyone may choose.
+const GUEST_MAC: Mac = Mac([0x02, 0, 169, 254, 1, 2]);
 const PREFIX: u8 = 30;
 
 /// The network namespace of this process.
@@ -141,19 +143,23 @@ impl Cards {
                 network: "control".to_owned(),
                 address: Some(GUEST),
                 prefix: Some(PREFIX),
+                mac: Some(GUEST_MAC),
                 ..Interface::default()
             };
             ingress::forward(&mesh, &tap.name)?;
+            taken.note = match takeover::share(&links, &tap, (GUEST, GUEST_MAC)) {
+                Ok(Sharing::Whole) => None,
+                Ok(Sharing::Translated) => Some(
+                    "other processes in the network namespace are not reached from outside: the \
+                     kernel has no `NET_CLS_BPF`"
+                        .to_owned(),
+                ),
+                Err(e) => Some(format!(
+                    "processes in the network namespace reach the guest at {GUEST} only: {e}"
+                )),
+            };
             taken.add(tap, control);
             taken.control = true;
-            let addresses: Vec<Ipv4Addr> = links.iter().map(|link| link.address).collect();
-            taken.note = takeover::translate(&addresses, SUPERVISOR, GUEST)
-                .err()
-                .map(|e| {
-                    format!(
-                        "processes in the network namespace reach the guest at {GUEST} only: {e}"
-                    )
-                });
         }
         taken.links = links;
         Ok(taken)

@@ -1,11 +1,30 @@
-//! A place without any network, and a look at which sockets a program asks for.
+//! Network namespaces: a place without any network, with a look at which sockets a program asks for, and calls
+//! in the namespace of others.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::wrapped;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::harness::wrapped;
 use crate::registry::installed;
+
+/// Calls a function in a network namespace, such as `/proc/PID/ns/net`. The sockets that it returns stay there.
+///
+/// # Panics
+/// If the namespace cannot be entered.
+pub fn inside<T: Send>(namespace: &Path, call: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(namespace).unwrap();
+    // In a thread of its own, because a thread cannot leave again.
+    let entered = || {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(file.as_fd(), kind).unwrap();
+        call()
+    };
+    std::thread::scope(|scope| scope.spawn(entered).join().unwrap())
+}
 
 /// Returns why this host cannot run tests without a network, if it cannot.
 pub fn obstacle() -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use kraft_e2e::engines::Docker;
 use kraft_e2e::guest::package;
 use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, kraft_binary, skip};
+use kraft_e2e::netns;
 use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
@@ -592,8 +593,7 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
             let _ = runtime
                 .run(&["exec", "web", "/bin/sh", "-c", line])
                 .success();
-            let inside = namespace.get(2);
-            assert!(inside.contains("200 OK"), "{inside}");
+            shares_its_address(&namespace);
             let _ = runtime
                 .run(&["exec", "web", "runu-probe", "tcp", "81"])
                 .exits(1);
@@ -612,6 +612,45 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
         );
     }
     runtime.is_clean();
+}
+
+/// Processes beside a machine, as other containers of a Pod, reach it, have servers and are clients of others.
+fn shares_its_address(namespace: &Namespace) {
+    let own = namespace.address(2);
+    for address in [&own, "127.0.0.1:8080", "169.254.1.2:8080"] {
+        let answer = namespace.get(address).unwrap_or_default();
+        assert!(answer.contains("hello from web"), "{address}: {answer}");
+    }
+    let path = namespace.path();
+    let inside = netns::inside(Path::new(&path), || TcpListener::bind("0.0.0.0:0")).unwrap();
+    let outside = TcpListener::bind(namespace.address(1).replace("8080", "0")).unwrap();
+    let port = inside.local_addr().unwrap().port();
+    let there = own.replace("8080", &port.to_string());
+    let loopback = format!("127.0.0.1:{port}");
+    let elsewhere = outside.local_addr().unwrap().to_string();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&inside, "the process", 3));
+        scope.spawn(|| serve(&outside, "the host", 1));
+        for (answer, expected) in [
+            (get(&there), "the process"),
+            (namespace.get(&there), "the process"),
+            (namespace.get(&loopback), "the process"),
+            (namespace.get(&elsewhere), "the host"),
+            (get(&own), "hello from web"),
+        ] {
+            let answer = answer.unwrap_or_default();
+            assert!(answer.contains(expected), "{answer} instead of {expected}");
+        }
+    });
+}
+
+/// Answers some requests.
+fn serve(listener: &TcpListener, page: &str, requests: usize) {
+    for stream in listener.incoming().take(requests) {
+        let mut stream = stream.unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        write!(stream, "HTTP/1.0 200 OK\r\n\r\n{page}\n").unwrap();
+    }
 }
 
 /// Fetches a page.
@@ -667,14 +706,8 @@ impl Namespace {
     }
 
     /// Fetches a page from inside, as other containers of a Pod do.
-    fn get(&self, host: u8) -> String {
-        let address = self.address(host).replace(':', "/");
-        let script =
-            format!("exec 3<>/dev/tcp/{address}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
-        let args = ["netns", "exec", &self.0, "bash", "-c", &script];
-        let output = Command::new("ip").args(args).output().unwrap();
-        let printed = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&printed).into_owned()
+    fn get(&self, address: &str) -> Option<String> {
+        netns::inside(Path::new(&self.path()), || get(address))
     }
 
     /// Makes of its interface that of Docker Swarm's ingress network, with a published port, and adds
