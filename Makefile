@@ -38,11 +38,11 @@ TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run projects projects-run conformance conformance-run fuzz book install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run projects projects-run test-kubernetes conformance conformance-run fuzz book install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand --tabs=12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand --tabs=18
 
 demo: ## Install what is missing, build, run unikernels and a web application
 	@scripts/setup.sh demo
@@ -92,6 +92,13 @@ projects-run: runtime build
 	@scripts/make-applications.sh bases
 	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --ignored projects \
 		--test-threads 2 --nocapture
+
+test-kubernetes: ## Run unikernels on a real Kubernetes, as root (builds it once: 10 minutes)
+	@scripts/setup.sh kubernetes
+	@$(AS_OWNER) $(MAKE) runtime build
+	@$(AS_OWNER) scripts/make-kubernetes.sh
+	@$(RUST); KRAFT_E2E=require KRAFT_BIN=$(CURDIR)/target/debug/kraft cargo test --workspace --locked $(FEATURES) --test machines -- \
+		--ignored --nocapture kubernetes
 
 conformance: ## Run the Linux Test Project and libc-test on the built-in runtime, the OCI runtime-tools on runu (an hour)
 	@scripts/setup.sh test

@@ -4,6 +4,7 @@
 #   scripts/setup.sh demo     packages to build kraft and boot a guest
 #   scripts/setup.sh test     demo, and tools of the tests
 #   scripts/setup.sh check    test, and the linters
+#   scripts/setup.sh kubernetes    test, and what a node of Kubernetes needs
 #
 # Does not prompt and can be run any number of times: installed packages are not
 # changed. Everything comes from Debian's own archive, except Rust where Debian
@@ -13,9 +14,9 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 group=${1:-demo}
 case $group in
-    demo | test | check) ;;
+    demo | test | check | kubernetes) ;;
     *)
-        echo "usage: scripts/setup.sh [demo|test|check]" >&2
+        echo "usage: scripts/setup.sh [demo|test|check|kubernetes]" >&2
         exit 2
         ;;
 esac
@@ -62,6 +63,9 @@ test | socat                 | socat                   | to put TLS, or a progra
 test | containerd            | ctr                     | to check that containerd accepts images
 test | runc                  | runc                    | the container runtime of both
 test | kconfig-frontends-nox | kconfig-conf            | the KConfig that kraft is compared with
+kubernetes | nftables        | nft                     | the rules of Services
+kubernetes | conntrack       | conntrack               | the connections of Services
+kubernetes | containernetworking-plugins | /usr/lib/cni/bridge | the networks of Pods
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -144,6 +148,7 @@ missing_packages() {
         read -r presence <<<"$presence"
         [[ -n $wanted ]] || continue
         [[ $group != demo || $wanted == demo ]] || continue
+        [[ $group == kubernetes || $wanted != kubernetes ]] || continue
         [[ -e $presence ]] || command -v "$presence" >/dev/null || printf '%s\n' "$name"
     done <<<"$needs"
 }

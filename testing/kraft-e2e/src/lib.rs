@@ -19,6 +19,7 @@ pub mod guest;
 pub mod harness;
 pub mod hostile;
 pub mod http;
+pub mod kubernetes;
 pub mod limit;
 pub mod linux;
 pub mod measure;

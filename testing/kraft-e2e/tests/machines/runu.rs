@@ -16,6 +16,7 @@ use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
 
+mod kubernetes;
 mod nerdctl;
 mod podman;
 mod pods;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use kraft_e2e::engines::Containerd;
 use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, kraft_binary, skip};
+use kraft_e2e::kubernetes::save_image;
 use kraft_e2e::networks::{compile, make_server};
 use kraft_e2e::registry::installed;
 use serde_json::{Value, json};
@@ -30,26 +31,6 @@ int main(int count, char **words) {
     while ((got = read(server, text, sizeof text)) > 0) write(1, text, got);
     return 0;
 }
-"#;
-
-/// Writes an image with one program, as `docker save` does: program, name, entry point, archive.
-const IMAGE: &str = r#"
-import hashlib, io, json, sys, tarfile
-program, name, path, out = sys.argv[1:]
-layer = io.BytesIO()
-with tarfile.open(fileobj=layer, mode="w") as tar:
-    tar.add(program, arcname=path)
-layer = layer.getvalue()
-digest = "sha256:" + hashlib.sha256(layer).hexdigest()
-config = {"architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/" + path]},
-          "rootfs": {"type": "layers", "diff_ids": [digest]}}
-manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-with tarfile.open(out, "w") as tar:
-    for file, data in [("config.json", json.dumps(config).encode()), ("layer.tar", layer),
-                       ("manifest.json", json.dumps(manifest).encode())]:
-        info = tarfile.TarInfo(file)
-        info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
 "#;
 
 struct Cri<'a> {
@@ -132,15 +113,9 @@ fn a_pod_of_cri_has_a_unikernel_and_an_ordinary_container() {
             .success();
     for name in ["pause", "side"] {
         let image = format!("localhost/{name}:1");
-        let args = [
-            "-c",
-            IMAGE,
-            &path("side"),
-            &image,
-            name,
-            &path(&format!("{name}.tar")),
-        ];
-        let _ = Outcome::of(Command::new("python3").args(args)).success();
+        let archive = bench.path().join(format!("{name}.tar"));
+        let entrypoint = format!("/{name}");
+        save_image(&bench.path().join("side"), &image, &[&entrypoint], &archive);
     }
     for archive in ["web", "pause.tar", "side.tar"] {
         let mut import = Command::new("ctr");

@@ -1,0 +1,236 @@
+//! The life of Pods: Deployments, scaling, updates, resizing, evictions, and restarts of the node.
+
+use super::*;
+
+/// A Deployment of an image that was pushed by `kraft pkg --push`, as `kraft export` describes it.
+pub(super) fn deployment(place: &mut Place) {
+    let begun = Instant::now();
+    let manifest = place.export(&["--replicas", "2", "--memory", "64Mi", "--port", "80:8080"]);
+    assert!(!manifest.contains("command:"), "{manifest}");
+    place.wait_for("web");
+    for pod in place.pods() {
+        let address = place.wait_for_pod(&pod);
+        assert_eq!(place.ask(address, "/"), format!("version 1 on {pod}\n"));
+        let logs = place.cluster.kubectl(&["logs", &pod]).success().stdout;
+        assert!(logs.contains("serving as version 1"), "{logs}");
+    }
+    figure("two replicas answer", begun);
+}
+
+pub(super) fn scaling(place: &mut Place) {
+    place.export(&[
+        "--replicas",
+        "1",
+        "--memory",
+        "64Mi",
+        "--health-http",
+        "8080/",
+    ]);
+    place.wait_for("web");
+    let begun = Instant::now();
+    for (replicas, what) in [("5", "from one replica to five"), ("2", "to two")] {
+        let scale = ["scale", "deployment/web", "--replicas", replicas];
+        let _ = place.cluster.kubectl(&scale).success();
+        place.wait_for("web");
+        figure(what, begun);
+    }
+    let begun = Instant::now();
+    let victim = place.pods().swap_remove(0);
+    let _ = place.cluster.kubectl(&["delete", "pod", &victim]).success();
+    place.wait_for("web");
+    assert!(!place.pods().contains(&victim));
+    figure("a deleted Pod is replaced", begun);
+}
+
+/// A client that asks all the time notices nothing but the new version.
+pub(super) fn rolling_update(place: &mut Place) {
+    place.export(&[
+        "--replicas",
+        "3",
+        "--memory",
+        "64Mi",
+        "--port",
+        "80:8080",
+        "--health-http",
+        "8080/",
+    ]);
+    place.wait_for("web");
+    let address = place.service("web");
+    place.cluster.wait("the Service answers", SOON, || {
+        place.cluster.fetch(address, 80, "/").is_some()
+    });
+    let begun = Instant::now();
+    let set = format!("*={}", image(2));
+    let set = ["set", "image", "deployment/web", &set];
+    let _ = place.cluster.kubectl(&set).success();
+    let (mut answers, mut failures) = (0, 0);
+    let mut last_is_new = 0;
+    place.cluster.wait("the new version answers", SOON, || {
+        for _ in 0..20 {
+            match place.cluster.fetch(address, 80, "/") {
+                Some(text) if text.starts_with("version 2") => last_is_new += 1,
+                Some(text) if text.starts_with("version 1") => last_is_new = 0,
+                _ => failures += 1,
+            }
+            answers += 1;
+        }
+        let status = place.cluster.get(&["deployment", "web"])["status"].clone();
+        status["updatedReplicas"] == 3 && status["replicas"] == 3 && last_is_new >= 20
+    });
+    figure("a rolling update of three replicas", begun);
+    eprintln!("                {answers} requests, {failures} of them failed");
+    assert!(failures * 100 <= answers, "{failures} of {answers} failed");
+}
+
+/// Everything that `kraft export kubernetes` can print is accepted by the servers, and runs.
+pub(super) fn exports(place: &mut Place) {
+    place.export(&[
+        "--replicas",
+        "2",
+        "--memory",
+        "64Mi",
+        "--cpus",
+        "1",
+        "--port",
+        "80:8080",
+        "--port",
+        "8053:8080/udp",
+        "--health-http",
+        "8080/",
+        "--env",
+        "COLOUR=dark $HOME $(id) \"green\"",
+        "--label",
+        "example.org/a=a \"label\" # - x: y",
+    ]);
+    place.wait_for("web");
+    let pod = place.pods().swap_remove(0);
+    let address = place.wait_for_pod(&pod);
+    assert_eq!(
+        place.ask(address, "/env/COLOUR"),
+        "dark $HOME $(id) \"green\"\n"
+    );
+    let annotations = &place.cluster.get(&["pod", &pod])["metadata"]["annotations"];
+    assert_eq!(annotations["example.org/a"], "a \"label\" # - x: y");
+    place.export(&["--memory", "64Mi", "--health-tcp", "8080"]);
+    place.wait_for("web");
+}
+
+/// Limits of processor time change at once; a guest keeps its memory.
+pub(super) fn resize(place: &mut Place) {
+    place.pod("web", json!({}), json!({}));
+    let address = place.wait_for_pod("web");
+    let resize = |limits: Value| {
+        let patch = json!({ "spec": { "containers": [
+            { "name": "guest", "resources": { "limits": limits, "requests": limits } },
+        ] } });
+        let patch = patch.to_string();
+        let patch = [
+            "patch",
+            "pod",
+            "web",
+            "--subresource",
+            "resize",
+            "--patch",
+            &patch,
+        ];
+        let _ = place.cluster.kubectl(&patch).success();
+    };
+    resize(json!({ "cpu": "2" }));
+    place
+        .cluster
+        .wait("the limit of processor time has changed", SOON, || {
+            place.guest("web")["resources"]["limits"]["cpu"] == "2"
+                && !condition(&place.cluster.get(&["pod", "web"]), "PodResizeInProgress")
+        });
+    // The guest could not have less than what it has.
+    resize(json!({ "cpu": "2", "memory": "128Mi" }));
+    place
+        .cluster
+        .wait("the limit of memory has changed", SOON, || {
+            place.guest("web")["resources"]["limits"]["memory"] == "128Mi"
+        });
+    assert_eq!(place.guest("web")["restartCount"], 0);
+    assert!(place.ask(address, "/").starts_with("version 1"));
+}
+
+pub(super) fn twenty_pods(place: &mut Place) {
+    let begun = Instant::now();
+    place.export(&["--replicas", "20", "--memory", "32Mi", "--port", "80:8080"]);
+    place.wait_for("web");
+    figure("twenty replicas are ready", begun);
+    for pod in place.pods() {
+        let address = place.wait_for_pod(&pod);
+        assert_eq!(place.ask(address, "/"), format!("version 1 on {pod}\n"));
+    }
+    figure("each of them has answered", begun);
+    let begun = Instant::now();
+    place.remove_everything();
+    figure("they are gone", begun);
+}
+
+/// A drained node has no Pods; they come back with it.
+pub(super) fn eviction(place: &mut Place) {
+    place.export(&[
+        "--replicas",
+        "2",
+        "--memory",
+        "64Mi",
+        "--health-http",
+        "8080/",
+    ]);
+    place.wait_for("web");
+    let before = place.pods();
+    let _ = place
+        .cluster
+        .kubectl(&["drain", "node", "--timeout=60s"])
+        .success();
+    place.cluster.wait("the machines are gone", SOON, || {
+        place.machines().is_empty()
+    });
+    assert!(place.pods().iter().all(|pod| !before.contains(pod)));
+    let _ = place.cluster.kubectl(&["uncordon", "node"]).success();
+    place.wait_for("web");
+}
+
+/// Machines survive an upgrade of containerd and of the kubelet.
+pub(super) fn restart_of_daemons(place: &mut Place) {
+    place.pod("web", json!({}), json!({}));
+    let address = place.wait_for_pod("web");
+    let before = place.guest("web")["containerID"].clone();
+    for daemon in ["containerd", "kubelet"] {
+        place.cluster.kill_daemon(daemon);
+        assert!(place.ask(address, "/").starts_with("version 1"));
+    }
+    place
+        .cluster
+        .wait("containerd and the kubelet work", SOON, || {
+            place.cluster.kubectl(&["logs", "web"]).code == Some(0)
+                && place
+                    .cluster
+                    .kubectl(&["exec", "web", "--", "runu-probe", "tcp", "8080"])
+                    .code
+                    == Some(0)
+        });
+    assert_eq!(place.guest("web")["containerID"], before);
+    assert_eq!(place.guest("web")["restartCount"], 0);
+}
+
+/// After a power failure every Pod is started again.
+pub(super) fn restart_of_node(place: &mut Place) {
+    place.export(&["--replicas", "2", "--memory", "64Mi", "--port", "80:8080"]);
+    place.wait_for("web");
+    let before = place.pods();
+    let begun = Instant::now();
+    place.cluster.restart();
+    figure("the node is ready again", begun);
+    for pod in &before {
+        place.cluster.wait("the Pod runs again", SOON, || {
+            let guest = place.guest(pod);
+            guest["restartCount"].as_u64() >= Some(1) && guest["state"]["running"].is_object()
+        });
+        let address = place.wait_for_pod(pod);
+        assert_eq!(place.ask(address, "/"), format!("version 1 on {pod}\n"));
+    }
+    assert_eq!(place.pods(), before);
+    figure("its Pods answer again", begun);
+}
