@@ -18,6 +18,9 @@ use crate::state::{Container, Network, StateDir};
 /// The file with name servers.
 const RESOLVERS: &str = "/etc/resolv.conf";
 
+/// The file with the name of the host.
+const HOSTNAME: &str = "/etc/hostname";
+
 /// A machine that runs.
 #[derive(Debug)]
 pub(super) struct Launched {
@@ -47,16 +50,15 @@ pub(super) fn launch(
     let root = root_of(&container.spec.kernel, KERNEL).to_owned();
     let mut files = files::of_engine(container)?;
     files::add_those_of_container(&mut files, &root)?;
-    let resolvers = files.iter().find(|file| file.path == RESOLVERS);
-    let text = resolvers.map(|file| String::from_utf8_lossy(&file.content).into_owned());
-    let (servers, domain) = network::resolvers(text.as_deref().unwrap_or_default());
+    let (servers, domain) = network::resolvers(&text_of(&files, RESOLVERS));
+    let hostname = hostname(&container.hostname, &files);
     let mut cards = match container.network {
         Network::Host => Cards::none(),
         Network::New | Network::Existing(_) => {
             let names = Names {
                 servers: &servers,
                 domain: domain.as_deref(),
-                hostname: &container.hostname,
+                hostname: &hostname,
             };
             Cards::take(names, can.limits.networks)?
         }
@@ -145,4 +147,39 @@ fn add_files(
         Err(e) => return Err(e.into()),
     }
     Ok(())
+}
+
+/// Returns the name of the host: in a Pod, where the name is that of a namespace, a file of the engine has it.
+fn hostname(own: &str, files: &[ExtraFile]) -> String {
+    if own.is_empty() {
+        text_of(files, HOSTNAME).trim().to_owned()
+    } else {
+        own.to_owned()
+    }
+}
+
+/// Returns the text of a file of the guest, which may be missing.
+fn text_of(files: &[ExtraFile], path: &str) -> String {
+    let file = files.iter().find(|file| file.path == path);
+    file.map_or_else(String::new, |file| {
+        String::from_utf8_lossy(&file.content).into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_of_a_pod_has_the_name_of_the_pod() {
+        let file = ExtraFile {
+            path: HOSTNAME.to_owned(),
+            mode: 0o644,
+            content: b"web-7b467f7b87-b7fps\n".to_vec(),
+        };
+        let files = [file];
+        assert_eq!(hostname("", &files), "web-7b467f7b87-b7fps");
+        assert_eq!(hostname("own", &files), "own");
+        assert_eq!(hostname("", &[]), "");
+    }
 }
