@@ -2,6 +2,7 @@
 //! the same container.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use kraft_core::lifecycle::{HealthCheck, HealthProbe, RestartPolicy};
 use kraft_core::port::Protocol;
@@ -50,6 +51,10 @@ overhead:
   podFixed:
     memory: 64Mi
 ";
+
+/// Keeps a Pod until the nodes have stopped sending it connections: they learn of its end when its guest does. A
+/// program could do that in a container; a guest has only this (Kubernetes 1.30).
+const DRAIN: &str = "  lifecycle:\n    preStop:\n      sleep:\n        seconds: 3\n";
 
 /// `kubectl apply`.
 pub(super) fn kubernetes(workloads: &[Workload], out: &mut Exported, wrong: &mut Vec<String>) {
@@ -169,8 +174,11 @@ fn container(workload: &Workload, reader: Reader, text: &mut String) {
     if let Some(check) = &workload.health {
         match reader {
             Reader::Cluster => {
-                probe(check, "readinessProbe", out);
-                probe(check, "livenessProbe", out);
+                startup_probe(check, out);
+                for kind in ["readinessProbe", "livenessProbe"] {
+                    handler(check, kind, out);
+                    times(check, Duration::ZERO, out);
+                }
             }
             Reader::Podman => {
                 let words = super::probe(check);
@@ -179,9 +187,12 @@ fn container(workload: &Workload, reader: Reader, text: &mut String) {
                     "  livenessProbe:\n    exec:\n      command: {}",
                     yaml_list(&words)
                 );
-                times(check, out);
+                times(check, Duration::from_millis(check.start_period_ms), out);
             }
         }
+    }
+    if reader == Reader::Cluster && !workload.ports.is_empty() {
+        out.push_str(DRAIN);
     }
     mounts(workload, out);
     let at = " ".repeat(reader.indent());
@@ -203,8 +214,32 @@ fn resources(workload: &Workload, out: &mut String) {
     }
 }
 
-/// Writes a probe of the kubelet.
+/// The largest number in a manifest: Kubernetes has 32 bits for it.
+const LARGEST: u64 = 0x7fff_ffff;
+
+/// Writes a probe that begins after the time that a guest may need to start.
 pub(super) fn probe(check: &HealthCheck, kind: &str, out: &mut String) {
+    handler(check, kind, out);
+    times(check, Duration::from_millis(check.start_period_ms), out);
+}
+
+/// Writes the probe that comes before the others of a kubelet. They would wait a whole interval if a guest does not
+/// answer in its first moments.
+fn startup_probe(check: &HealthCheck, out: &mut String) {
+    handler(check, "startupProbe", out);
+    let retries = u64::from(check.retries.max(1));
+    let limit = check
+        .start_period_ms
+        .saturating_add(retries.saturating_mul(check.interval_ms));
+    let _ = writeln!(
+        out,
+        "    periodSeconds: 1\n    timeoutSeconds: {}\n    failureThreshold: {}",
+        seconds(check.timeout_ms),
+        seconds(limit).min(LARGEST)
+    );
+}
+
+fn handler(check: &HealthCheck, kind: &str, out: &mut String) {
     let _ = match &check.probe {
         HealthProbe::Tcp { port } => {
             writeln!(out, "  {kind}:\n    tcpSocket:\n      port: {port}")
@@ -215,19 +250,25 @@ pub(super) fn probe(check: &HealthCheck, kind: &str, out: &mut String) {
             yaml(path)
         ),
     };
-    times(check, out);
 }
 
-fn times(check: &HealthCheck, out: &mut String) {
-    let seconds = |millis: u64| millis.div_ceil(1000).max(1);
+fn times(check: &HealthCheck, delay: Duration, out: &mut String) {
+    if !delay.is_zero() {
+        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let _ = writeln!(out, "    initialDelaySeconds: {}", delay.div_ceil(1000));
+    }
     let _ = writeln!(
         out,
-        "    initialDelaySeconds: {}\n    periodSeconds: {}\n    timeoutSeconds: {}\n    failureThreshold: {}",
-        check.start_period_ms.div_ceil(1000),
+        "    periodSeconds: {}\n    timeoutSeconds: {}\n    failureThreshold: {}",
         seconds(check.interval_ms),
         seconds(check.timeout_ms),
         check.retries.max(1)
     );
+}
+
+/// Returns a number of seconds, which Kubernetes wants to be positive.
+fn seconds(millis: u64) -> u64 {
+    millis.div_ceil(1000).max(1)
 }
 
 fn mounts(workload: &Workload, out: &mut String) {
