@@ -119,6 +119,8 @@ oomScoreAdj: 0
 makeIPTablesUtilChains: false
 volumePluginDir: $directory/empty
 resolvConf: $directory/resolv.conf
+clusterDNS: [10.97.0.10]
+clusterDomain: cluster.local
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 50Mi}

@@ -239,7 +239,9 @@ impl Cluster {
             let address = SocketAddr::new(address.into(), port);
             let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
             stream.set_read_timeout(Some(ANSWER)).ok()?;
-            write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+            // In one piece: simple servers read once.
+            let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+            stream.write_all(request.as_bytes()).ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;
             answer.split("\r\n\r\n").nth(1).map(str::to_owned)
@@ -317,7 +319,9 @@ fn node(dir: &Path, programs: &Path, runu: &Path) -> Child {
         .append(true)
         .open(dir.join("log-of-node"))
         .unwrap();
-    Command::new("unshare")
+    // It ends with this thread, also if that is killed.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child"])
         .args(["--mount-proc", "--propagation", "private"])
         .arg(repository().join("testing/kubernetes/node.sh"))

@@ -9,6 +9,7 @@
 //                  the end by itself, by an invalid access, never, and by all memory
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,11 @@ static void eat(void) {
     }
 }
 
+static void end(int signal) { _exit(0); }
+
 int main(int count, char **words) {
+    // As the first process, it would ignore the signal otherwise.
+    signal(SIGTERM, end);
     setvbuf(stdout, 0, _IOLBF, 0);
     int server = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
@@ -75,7 +80,7 @@ int main(int count, char **words) {
             else if (!strncmp(path, "/fetch/", 7)) fetch(client, path + 7);
             else if (!strcmp(path, "/exit")) return 3;
             else if (!strcmp(path, "/crash")) *(volatile int *)0 = 1;
-            else if (!strcmp(path, "/hang")) for (;;);
+            else if (!strcmp(path, "/hang")) for (signal(SIGTERM, SIG_IGN);;);
             else if (!strcmp(path, "/eat")) eat();
             else {
                 gethostname(name, sizeof name);
