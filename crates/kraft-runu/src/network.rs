@@ -151,7 +151,7 @@ impl Cards {
                 Ok(Sharing::Whole) => None,
                 Ok(Sharing::Translated) => Some(
                     "other processes in the network namespace are not reached from outside: the \
-                     kernel has no `NET_CLS_BPF`"
+                     kernel has no `NET_CLS_BPF`, or does not permit it"
                         .to_owned(),
                 ),
                 Err(e) => Some(format!(

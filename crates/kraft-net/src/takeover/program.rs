@@ -182,8 +182,8 @@ impl Program {
         request.extend(address(bytes.as_ptr()).to_ne_bytes());
         request.extend(address(license.as_ptr().cast()).to_ne_bytes());
         request.resize(64, 0);
-        // SAFETY: the request names the instructions and the license, which outlive the call, and is as
-        // long as the call is told; the result is a new descriptor.
+        // SAFETY: the request names the instructions and the license, which outlive the call, and has
+        // the length that is passed; the result is a new descriptor.
         #[expect(unsafe_code, reason = "no library loads such programs")]
         unsafe {
             let loaded = libc::syscall(libc::SYS_bpf, LOAD, request.as_ptr(), request.len());

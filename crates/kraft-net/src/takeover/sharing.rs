@@ -75,7 +75,7 @@ const UDP_HAS_NONE: i32 = 0x20;
 const STATE: i16 = 72;
 const LISTENS: u32 = 10;
 
-/// The packet goes on to the namespace's stack (`TC_ACT_OK`).
+/// The packet continues to the namespace's stack (`TC_ACT_OK`).
 const KEEP: i32 = 0;
 /// It arrives at the interface, rather than to leave by it (`BPF_F_INGRESS`).
 const ARRIVES: i32 = 1;
@@ -239,7 +239,7 @@ fn check_packet(it: &mut Program, other: Label) {
     it.place(good);
 }
 
-/// Goes on if the namespace has a socket for the addresses and ports on the stack; one that listens may not
+/// Continues if the namespace has a socket for the addresses and ports on the stack; one that listens may not
 /// count.
 fn find_socket(it: &mut Program, none: Label, listens: Option<Label>) {
     let found = it.label();

@@ -615,6 +615,67 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
     runtime.is_clean();
 }
 
+/// Starts the container `web` of a bundle in a namespace of the root of a user namespace, and fetches its page from
+/// outside and from inside: program, bundle, state.
+const IN_USER_NAMESPACE: &str = r#"
+set -eu
+runu=$1 bundle=$2 state=$3
+unshare --net sleep 600 >/dev/null 2>&1 & inner=$!
+trap '"$runu" --root "$state" delete --force web; kill $inner' EXIT
+while [ "$(readlink /proc/$inner/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
+ip link add eth1 type veth peer name eth0 netns $inner
+ip address add 10.9.9.1/24 dev eth1
+ip link set eth1 up
+inside="nsenter --target $inner --net"
+$inside ip address add 10.9.9.2/24 dev eth0
+$inside ip link set eth0 up
+$inside ip link set lo up
+sed -i "s|NAMESPACE|/proc/$inner/ns/net|" "$bundle/config.json"
+"$runu" --root "$state" --log "$state.log" create --bundle "$bundle" web >/dev/null 2>&1
+"$runu" --root "$state" start web
+get='exec 3<>/dev/tcp/10.9.9.2/8080; printf "GET / HTTP/1.0\r\n\r\n" >&3; cat <&3'
+page=
+for attempt in {1..100}; do
+    page=$(timeout 10 bash -c "$get" 2>/dev/null) || true
+    [[ -z $page ]] || break
+    sleep 0.1
+done
+echo "outside: $page"
+echo "inside: $($inside timeout 10 bash -c "$get" || true)"
+"#;
+
+/// Who may not load programs for packets has the guest get all of them; other processes of the namespace reach it by
+/// a translation of addresses.
+#[test]
+fn without_programs_for_packets_a_guest_gets_all_of_them() {
+    let Some(runtime) = Runtime::new() else {
+        return;
+    };
+    if !installed("ip") || !installed("gcc") || !has_builtin_runtime() {
+        return skip("needs iproute2, gcc and the built-in runtime: scripts/setup.sh test");
+    }
+    make_server(&runtime.bench);
+    let dockerfile = runtime.bench.path().join("Dockerfile");
+    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
+    let pack = ["pkg", "--name", "test/web:v1", "--rootfs", "./Dockerfile"];
+    runtime.bench.ok(pack);
+    let more = json!({ "linux": {
+        "namespaces": [{ "type": "network", "path": "NAMESPACE" }],
+        "cgroupsPath": format!("/{}/c", runtime.cgroup),
+    }});
+    let bundle = runtime.bundle_of("test/web:v1", &["/server", "web"], &more);
+    let state = runtime.bench.path().join("user");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "bash", "-c"]);
+    command.args([IN_USER_NAMESPACE, "bash"]);
+    command.args([&runtime.program, &bundle, &state]);
+    let fetched = Outcome::of(command.env("XDG_RUNTIME_DIR", runtime.bench.path())).success();
+    let pages = fetched.stdout.matches("hello from web").count();
+    let log = fs::read_to_string(state.with_extension("log")).unwrap_or_default();
+    assert_eq!(pages, 2, "{}{log}", fetched.stdout);
+    assert!(log.contains("NET_CLS_BPF"), "{log}");
+}
+
 /// Processes beside a machine, as other containers of a Pod, reach it, have servers and are clients of others.
 fn shares_its_address(namespace: &Namespace) {
     let own = namespace.address(2);

@@ -207,6 +207,23 @@ pub(super) fn resize(place: &mut Place) {
         });
     assert_eq!(place.guest("web")["restartCount"], 0);
     assert!(place.ask(address, "/").starts_with("version 1"));
+    // The next guest of the Pod has it.
+    let memory = || {
+        let text = place.ask(address, "/file/proc/meminfo");
+        let total = text.lines().find_map(|it| it.strip_prefix("MemTotal:"));
+        total
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .unwrap()
+    };
+    let before = memory();
+    let _ = place.cluster.fetch(address, 8080, "/exit");
+    place.cluster.wait("the guest is restarted", SOON, || {
+        place.guest("web")["restartCount"] == 1
+    });
+    assert!(memory() > before + (60 << 10), "{before} kB");
 }
 
 pub(super) fn twenty_pods(place: &mut Place) {

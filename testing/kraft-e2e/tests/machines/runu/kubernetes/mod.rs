@@ -98,6 +98,7 @@ fn kubernetes_runs_unikernels() {
     place.cluster.wait("no container is left", 2 * SOON, || {
         place.containers().is_empty()
     });
+    assert_eq!(place.networks(), "");
     figure("no container is left", begun);
     assert_eq!(failed, [] as [&str; 0]);
 }
@@ -251,6 +252,13 @@ impl Place {
         lines.lines().filter(mine).map(str::to_owned).collect()
     }
 
+    /// Returns the namespaces and interfaces of Pods.
+    fn networks(&self) -> String {
+        let mut list = self.cluster.nsenter(&["--mount", "--net"]);
+        let script = "ls /run/netns; ip -o link show type veth | grep -v node";
+        Outcome::of(list.args(["sh", "-c", script])).stdout
+    }
+
     /// Returns the containers of containerd.
     fn containers(&self) -> String {
         let mut list = self.cluster.nsenter(&["--mount"]);
@@ -314,7 +322,7 @@ fn condition(of: &Value, name: &str) -> bool {
     })
 }
 
-/// Prints a figure for people who compare.
+/// Prints how long something took.
 fn figure(what: &str, begun: Instant) {
     eprintln!("      {:6.1} s  {what}", begun.elapsed().as_secs_f64());
 }
