@@ -4,6 +4,7 @@ pub mod address;
 mod channel;
 pub mod device;
 mod dhcp;
+mod early;
 mod interfaces;
 mod long;
 mod neighbors;

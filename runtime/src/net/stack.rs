@@ -17,6 +17,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpo
 use super::check_memory;
 use super::device::{Card, Link};
 use super::dhcp::Lease;
+use super::early::{self, Early};
 use super::neighbors::{self, Neighbors};
 use super::packet::{self, Packet};
 use super::pieces::Pieces;
@@ -105,6 +106,8 @@ struct Stack {
     lease: RefCell<Option<Rc<Lease>>>,
     /// Connections that are over and may still be asked about.
     over: RefCell<VecDeque<(u64, Flow)>>,
+    /// Connections that were attempted before anyone listened.
+    early: RefCell<Early>,
     /// Packets that come in pieces.
     pieces: RefCell<Pieces>,
     /// Who wants to send when.
@@ -122,6 +125,7 @@ static STACK: Global<Stack> = Global::new(Stack {
     datagrams: RefCell::new(BTreeMap::new()),
     lease: RefCell::new(None),
     over: RefCell::new(VecDeque::new()),
+    early: RefCell::new(Early::new()),
     pieces: RefCell::new(Pieces::new()),
     timers: RefCell::new(BTreeMap::new()),
     blocked: RefCell::new(Vec::new()),
@@ -317,7 +321,7 @@ pub fn remove_connection(connection: &Rc<Connection>, late: bool) {
     drop((removed, timer));
 }
 
-/// Enters a socket that listens.
+/// Enters a socket that listens, and gives it the connections that were attempted before.
 pub fn add_listener(listener: Rc<Listener>) {
     let port = listener.binding.endpoint.port;
     STACK
@@ -326,6 +330,13 @@ pub fn add_listener(listener: Rc<Listener>) {
         .entry(port)
         .or_default()
         .push(listener);
+    let attempts = STACK.early.borrow_mut().take(port);
+    for attempt in attempts {
+        let kind = packet::classify(&attempt.frame);
+        if let Some(station) = deliver(attempt.card, kind, &attempt.frame) {
+            serve(&station);
+        }
+    }
 }
 
 /// Forgets a socket that does not listen any more.
@@ -404,6 +415,14 @@ pub fn poll() {
     let mut touched: Vec<Rc<dyn Station>> = Vec::new();
     let mut neighbors = false;
     let mut left = MOST_PACKETS;
+    let late = STACK.early.borrow_mut().take_late(arch::monotonic());
+    for attempt in late {
+        deliver(
+            attempt.card,
+            packet::classify(&attempt.frame),
+            &attempt.frame,
+        );
+    }
     for card in 0..cards {
         while left > 0
             && let Some(packet) = with_network(card, |network| network.card.receive()).flatten()
@@ -434,6 +453,8 @@ pub fn poll() {
     }
     if left == 0 {
         set_alarm(arch::monotonic());
+    } else if !STACK.early.borrow().is_empty() {
+        set_alarm(early::GRACE);
     }
 }
 
@@ -645,7 +666,7 @@ fn deliver_segment(card: usize, flow: Flow, flags: u8, bytes: &[u8]) -> Option<R
         remove_connection(&connection, false);
     }
     if begins {
-        let own = with_network(card, |network| network.interface.has_ip_addr(flow.0.addr));
+        let own = has_address(card, flow.0.addr);
         if own == Some(true)
             && let Some(listener) = find_listener(flow.0, flow.1.port)
         {
@@ -655,6 +676,10 @@ fn deliver_segment(card: usize, flow: Flow, flags: u8, bytes: &[u8]) -> Option<R
             feed(card, bytes, Some(connection.core()));
             return Some(connection);
         }
+        let now = arch::monotonic();
+        if own != Some(false) && STACK.early.borrow_mut().keep(card, flow, bytes, now) {
+            return None;
+        }
     } else if flags & packet::RST == 0 && was_open(&flow) {
         // The last acknowledgement was lost, or something came late: a reset would take from
         // the other side what it has not read yet.
@@ -662,6 +687,18 @@ fn deliver_segment(card: usize, flow: Flow, flags: u8, bytes: &[u8]) -> Option<R
     }
     feed(card, bytes, None);
     None
+}
+
+/// Whether a card has an address; none while it has none of that kind at all, and waits for one.
+fn has_address(card: usize, address: IpAddress) -> Option<bool> {
+    with_network(card, |network| {
+        let own = network.interface.ip_addrs();
+        let version = |own: &IpCidr| own.address().version() == address.version();
+        own.iter()
+            .any(version)
+            .then(|| network.interface.has_ip_addr(address))
+    })
+    .flatten()
 }
 
 fn was_open(flow: &Flow) -> bool {

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use kraft_e2e::harness::{Bench, eventually, has_builtin_runtime, skip};
 use kraft_e2e::registry::free_port;
@@ -258,4 +259,31 @@ fn the_kernel_names_the_runtime_and_the_choice_does_not_depend_on_the_network() 
     let output = set.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("unikraft.org/base:latest"), "{stderr}");
+}
+
+#[test]
+fn a_connection_waits_for_a_program_that_still_starts() {
+    if !has_builtin_runtime() {
+        return skip("the built-in runtime is not built: make runtime");
+    }
+    let bench = Bench::new();
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:8080");
+    let run = [
+        "run", "--detach", "--name", "web", "--port", &published, "--",
+    ];
+    let server = "sleep 1; exec httpd -f -p 8080";
+    bench.ok(run
+        .iter()
+        .copied()
+        .chain(["/bin/busybox", "sh", "-c", server]));
+    // Before the guest has its address, and before it listens.
+    for pause in [0, 300] {
+        std::thread::sleep(Duration::from_millis(pause));
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1."), "{answer}");
+    }
 }
