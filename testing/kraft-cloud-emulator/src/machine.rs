@@ -111,6 +111,9 @@ fn volumes(world: &World, instance: &str) -> Vec<String> {
     typed
 }
 
+/// How often a machine is started again whose port was taken meanwhile.
+const MORE_ATTEMPTS: usize = 4;
+
 /// Starts the machine of an instance and a thread that follows its logs.
 pub(crate) fn start(shared: &Shared, uuid: &str) {
     let Some(order) = order(shared, uuid) else {
@@ -121,9 +124,46 @@ pub(crate) fn start(shared: &Shared, uuid: &str) {
 }
 
 fn live(shared: &Shared, uuid: &str, order: &Order) {
+    let mut run = launch(order);
+    // Between the choice of a port and its use, another program may take it.
+    for _ in 0..MORE_ATTEMPTS {
+        match &run {
+            Err(said) if said.contains("already in use") => run = launch(order),
+            _ => break,
+        }
+    }
+    let ports = match run {
+        Ok(ports) => ports,
+        Err(said) => {
+            let mut world = shared.world();
+            if let Some(one) = world.instance_mut(uuid) {
+                one.print(said.as_bytes());
+            }
+            world.end(uuid, 1, None);
+            return;
+        }
+    };
+    {
+        let mut world = shared.world();
+        if let Some(one) = world.instance_mut(uuid) {
+            one.backends = ports
+                .iter()
+                .map(|(inner, outer)| (*inner, SocketAddr::from(([127, 0, 0, 1], *outer))))
+                .collect();
+            one.state = State::Running;
+            one.traffic.touch();
+        }
+    }
+    follow(shared, uuid, order);
+}
+
+/// Starts the machine of an instance, instead of one of an earlier start. Returns its ports, each with the one of this
+/// host that leads there, or what kraft prints.
+fn launch(order: &Order) -> Result<Vec<(u16, u16)>, String> {
     let _ = quiet(&order.kraft, &["rm", "-f", &order.name]);
     let host = order
         .registry
+        .as_ref()
         .map(|address| format!("{address}/"))
         .unwrap_or_default();
     let memory = format!("{}Mi", order.memory);
@@ -162,26 +202,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
         words.push("--");
         words.extend(order.args.iter().map(String::as_str));
     }
-    if let Err(said) = quiet(&order.kraft, &words) {
-        let mut world = shared.world();
-        if let Some(one) = world.instance_mut(uuid) {
-            one.print(said.as_bytes());
-        }
-        world.end(uuid, 1, None);
-        return;
-    }
-    {
-        let mut world = shared.world();
-        if let Some(one) = world.instance_mut(uuid) {
-            one.backends = free
-                .iter()
-                .map(|(inner, outer)| (*inner, SocketAddr::from(([127, 0, 0, 1], *outer))))
-                .collect();
-            one.state = State::Running;
-            one.traffic.touch();
-        }
-    }
-    follow(shared, uuid, order);
+    quiet(&order.kraft, &words).map(|_| free)
 }
 
 /// Copies the console output until the machine exits, then records its exit status.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{PATIENCE, skip};
 use crate::http::{self, Answer};
@@ -216,10 +217,23 @@ pub fn skopeo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> V
     output.stdout
 }
 
-/// Returns a port that is free now.
+/// Returns a port that is free now, below those that the system gives to clients, and to `bind` without a number: no
+/// other program takes it by chance before it is used.
+///
+/// # Panics
+/// If no port is free.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(127);
+    let mut ports = (0..COUNT).map(|_| {
+        let number = own.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(FIRST + number % COUNT).unwrap()
+    });
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// Starts the registry and waits until it listens; `None` if it ended instead.
