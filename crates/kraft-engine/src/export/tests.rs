@@ -116,10 +116,10 @@ fn kubernetes_has_the_values_as_they_are() {
     // A guest that does not answer yet is asked again at once, for as long as the check allows.
     let (startup, liveness) = (&container["startupProbe"], &container["livenessProbe"]);
     assert_eq!(startup["httpGet"], liveness["httpGet"]);
-    assert_eq!(startup["periodSeconds"], 1);
-    assert_eq!(startup["failureThreshold"], 15);
-    assert_eq!(liveness["periodSeconds"], 5);
-    assert_eq!(container["lifecycle"]["preStop"]["sleep"]["seconds"], 3);
+    assert_eq!(startup["periodSeconds"], "1");
+    assert_eq!(startup["failureThreshold"], "15");
+    assert_eq!(liveness["periodSeconds"], "5");
+    assert_eq!(container["lifecycle"]["preStop"]["sleep"]["seconds"], "3");
     assert_eq!(
         pod["spec"]["volumes"][0]["hostPath"]["path"],
         "/srv/a b%h$x'"
