@@ -278,6 +278,8 @@ fn a_command_is_run_in_an_instance_with_a_sandbox() {
     );
     let line = "instance create -n web -S --plugin sandbox=tester/web tester/web";
     run(&cloud, &bench, line);
+    // Until then, the platform refuses commands.
+    run(&cloud, &bench, "instance wait web");
     let exec = |options: &[&str], script: &str| {
         let words = [
             &["cloud", "instance", "exec"],
