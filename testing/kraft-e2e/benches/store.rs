@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::Bench;
@@ -89,6 +90,8 @@ impl Store {
             entries.join(",")
         );
         fs::write(dir.join("index.json"), text).unwrap();
+        // The listing is kept once the store is older than the precision of times of its file system.
+        std::thread::sleep(Duration::from_secs(5));
         let rows = bench.ok(["pkg", "ls", "--apps", "--local"]);
         assert_eq!(rows.matches("example.test/").count(), images);
         Self { bench }
