@@ -126,16 +126,14 @@ impl Trust {
             return Ok(usual);
         }
         let verifier = |roots| Verifier::new_with_extra_roots(roots, Arc::clone(&self.provider));
-        // With certificates of a file it does not matter to the library whether the system has some.
-        let made = if self.certificates.is_empty() || system_has_authorities() {
-            verifier(self.certificates.clone())
+        let made = if self.certificates.is_empty() {
+            // Fails if the system has none.
+            verifier(Vec::new()).or_else(|_| verifier(self.with_bundled()))?
+        } else if system_has_authorities() {
+            verifier(self.certificates.clone())?
         } else {
-            verifier(self.with_bundled())
+            verifier(self.with_bundled())?
         };
-        let made = match made {
-            Err(_) if self.certificates.is_empty() => verifier(self.with_bundled()),
-            made => made,
-        }?;
         Ok(self.usual.get_or_init(|| made))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: `libproc.h`, `sys/proc_info.h`, `sys/sysctl.h` and `sys/fcntl.h` of XNU.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -28,47 +28,36 @@ pub(crate) const UPTIME: ClockId = ClockId::Monotonic;
 /// There is no flag to open a directory only to find names in it.
 pub(crate) const SEARCH: OFlags = OFlags::empty();
 
-/// Returns a text that changes at every boot; empty if it is not available.
-pub(crate) fn boot_id() -> String {
-    let mut text = [0_u8; 64];
-    let mut size = text.len();
+/// Reads a setting of the system into a buffer; returns how many bytes it has.
+fn sysctl(name: &CStr, value: &mut [u8]) -> Option<usize> {
+    let mut size = value.len();
     // SAFETY: the name ends with a NUL byte, and the system writes at most `size` bytes.
-    #[expect(unsafe_code, reason = "no safe interface reads this value")]
+    #[expect(unsafe_code, reason = "no safe interface reads these values")]
     let failed = unsafe {
         libc::sysctlbyname(
-            c"kern.bootsessionuuid".as_ptr(),
-            text.as_mut_ptr().cast(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
             &raw mut size,
             null_mut(),
             0,
         )
     };
+    (failed == 0).then_some(size)
+}
+
+/// Returns a text that changes at every boot; empty if it is not available.
+pub(crate) fn boot_id() -> String {
+    let mut text = [0_u8; 64];
+    let size = sysctl(c"kern.bootsessionuuid", &mut text).unwrap_or(0);
     let text = text.get(..size).unwrap_or_default();
-    let end = text.iter().position(|&byte| byte == 0);
-    let text = text.get(..end.unwrap_or(size)).unwrap_or_default();
-    if failed == 0 {
-        String::from_utf8_lossy(text).into_owned()
-    } else {
-        String::new()
-    }
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(size);
+    String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned()
 }
 
 /// Returns whether the Hypervisor framework runs guests (`kern.hv_support`).
 pub(crate) fn has_hypervisor() -> bool {
-    let mut value = 0_i32;
-    let mut size = size_of::<i32>();
-    // SAFETY: the name ends with a NUL byte, and the system writes at most `size` bytes.
-    #[expect(unsafe_code, reason = "no safe interface reads this value")]
-    let failed = unsafe {
-        libc::sysctlbyname(
-            c"kern.hv_support".as_ptr(),
-            (&raw mut value).cast(),
-            &raw mut size,
-            null_mut(),
-            0,
-        )
-    };
-    failed == 0 && value != 0
+    let mut value = [0; 4];
+    sysctl(c"kern.hv_support", &mut value).is_some() && i32::from_ne_bytes(value) != 0
 }
 
 /// The program of this process.
@@ -91,7 +80,7 @@ pub(crate) fn short_path(dir: &File) -> PathBuf {
 ///
 /// `T` must be the structure of this kind of information, and any bytes must be a value of it.
 #[expect(unsafe_code, reason = "no safe interface reads these structures")]
-unsafe fn info<T>(pid: u32, kind: i32) -> Option<T> {
+pub(crate) unsafe fn info<T>(pid: u32, kind: i32) -> Option<T> {
     let pid = i32::try_from(pid).ok()?;
     let mut value = MaybeUninit::<T>::zeroed();
     let size = i32::try_from(size_of::<T>()).ok()?;

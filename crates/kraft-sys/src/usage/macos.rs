@@ -1,16 +1,16 @@
 //! macOS: `libproc.h`.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use super::{Disk, Thread, Usage};
+use crate::host;
 use crate::process::Identity;
 
 /// Returns what a process uses; `None` if it has ended.
 pub(super) fn usage(process: &Identity) -> Option<Usage> {
-    let pid = i32::try_from(process.pid).ok()?;
-    let used = rusage(pid)?;
-    let threads = task(pid)?.pti_threadnum;
+    let used = rusage(process.pid)?;
+    let threads = task(process.pid)?.pti_threadnum;
     process.is_alive().then(|| Usage {
         cpu: time(used.ri_user_time.saturating_add(used.ri_system_time)),
         memory: used.ri_resident_size,
@@ -27,7 +27,8 @@ pub(super) fn threads(_: u32) -> Vec<Thread> {
     Vec::new()
 }
 
-fn rusage(pid: i32) -> Option<libc::rusage_info_v2> {
+fn rusage(pid: u32) -> Option<libc::rusage_info_v2> {
+    let pid = i32::try_from(pid).ok()?;
     let mut used = MaybeUninit::<libc::rusage_info_v2>::zeroed();
     // SAFETY: the system writes a structure of this version, of numbers only.
     #[expect(unsafe_code, reason = "no safe interface reads this structure")]
@@ -37,15 +38,11 @@ fn rusage(pid: i32) -> Option<libc::rusage_info_v2> {
     }
 }
 
-fn task(pid: i32) -> Option<libc::proc_taskinfo> {
-    let mut task = MaybeUninit::<libc::proc_taskinfo>::zeroed();
-    let size = i32::try_from(size_of::<libc::proc_taskinfo>()).ok()?;
-    let kind = libc::PROC_PIDTASKINFO;
-    // SAFETY: the system writes at most `size` bytes of a structure of numbers only.
-    #[expect(unsafe_code, reason = "no safe interface reads this structure")]
+fn task(pid: u32) -> Option<libc::proc_taskinfo> {
+    // SAFETY: it is the structure of this kind, of numbers only.
+    #[expect(unsafe_code, reason = "the structure fits the kind")]
     unsafe {
-        let written = libc::proc_pidinfo(pid, kind, 0, task.as_mut_ptr().cast(), size);
-        (written == size).then(|| task.assume_init())
+        host::info(pid, libc::PROC_PIDTASKINFO)
     }
 }
 

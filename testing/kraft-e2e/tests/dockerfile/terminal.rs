@@ -1,6 +1,6 @@
 //! What a build of a Dockerfile shows on a real terminal, and what it leaves there.
 
-use kraft_e2e::dockerfiles::context;
+use kraft_e2e::dockerfiles::{OWN_BUILD, context};
 use kraft_e2e::terminal::{Terminal, closing_line, is_moving, lines_of};
 
 use crate::own_builder::with_base;
@@ -19,17 +19,7 @@ fn a_build_shows_its_steps_and_leaves_one_line_at_every_width() {
             &bench,
             &[("Dockerfile", &format!("{text}COPY a /a\n")), ("a", "x")],
         );
-        let words = [
-            "rootfs",
-            "build",
-            "context/Dockerfile",
-            "-o",
-            "root.cpio",
-            "--builder",
-            "kraft",
-            "--build-network",
-            "none",
-        ];
+        let words = [&OWN_BUILD[..], &["--build-network", "none"]].concat();
         let data = bench.path().join("data");
         let Some(terminal) = Terminal::open(&bench, bench.path(), columns, Some(&data), &words)
         else {

@@ -22,6 +22,14 @@ mod podman;
 mod pods;
 mod swarm;
 
+/// Packages the program `server` in the directory of a bench.
+fn pack_server(bench: &Bench, image: &str, flags: &[&str]) {
+    let dockerfile = bench.path().join("Dockerfile");
+    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
+    let pack = ["pkg", "--name", image, "--rootfs", "./Dockerfile"];
+    bench.ok(pack.iter().chain(flags));
+}
+
 /// Containers below a directory, made by `runu`.
 struct Runtime {
     bench: Bench,
@@ -557,10 +565,7 @@ fn a_machine_takes_over_the_interface_of_its_namespace() {
     }
     let namespace = Namespace::new();
     make_server(&runtime.bench);
-    let dockerfile = runtime.bench.path().join("Dockerfile");
-    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
-    let pack = ["pkg", "--name", "test/web:v1", "--rootfs", "./Dockerfile"];
-    runtime.bench.ok(pack);
+    pack_server(&runtime.bench, "test/web:v1", &[]);
     let more = json!({ "linux": {
         "namespaces": [{ "type": "network", "path": namespace.path() }],
         "cgroupsPath": format!("/{}/c", runtime.cgroup),
@@ -655,10 +660,7 @@ fn without_programs_for_packets_a_guest_gets_all_of_them() {
         return skip("needs iproute2, gcc and the built-in runtime: scripts/setup.sh test");
     }
     make_server(&runtime.bench);
-    let dockerfile = runtime.bench.path().join("Dockerfile");
-    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
-    let pack = ["pkg", "--name", "test/web:v1", "--rootfs", "./Dockerfile"];
-    runtime.bench.ok(pack);
+    pack_server(&runtime.bench, "test/web:v1", &[]);
     let more = json!({ "linux": {
         "namespaces": [{ "type": "network", "path": "NAMESPACE" }],
         "cgroupsPath": format!("/{}/c", runtime.cgroup),

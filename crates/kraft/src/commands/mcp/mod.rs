@@ -42,7 +42,7 @@ const MOST_CALLS: usize = 8;
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let server = Server {
-        tools: Arc::new(tools::all(args.allow_changes)),
+        tools: tools::all(args.allow_changes),
         ui: app.ui.clone(),
         calls: Arc::default(),
     };
@@ -69,7 +69,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 struct Server {
-    tools: Arc<Vec<Tool>>,
+    tools: Vec<Tool>,
     ui: Ui,
     calls: Arc<AtomicUsize>,
 }
@@ -96,17 +96,11 @@ impl Server {
     /// Starts a tool, which answers when it has ended.
     fn call(&self, id: &Value, params: &Value) -> Result<(), Failure> {
         let name = params["name"].as_str().unwrap_or_default();
-        let Some(at) = self.tools.iter().position(|tool| tool.name() == name) else {
-            return self.answer(id, Err((INVALID_PARAMS, tools::missing(name))));
-        };
-        let argv = match self
-            .tools
-            .get(at)
-            .map(|tool| tool.argv(&params["arguments"]))
-        {
+        let tool = self.tools.iter().find(|tool| tool.name() == name);
+        let argv = match tool.map(|tool| tool.argv(&params["arguments"])) {
             Some(Ok(argv)) => argv,
             Some(Err(why)) => return self.answer(id, Err((INVALID_PARAMS, why))),
-            None => return Ok(()),
+            None => return self.answer(id, Err((INVALID_PARAMS, tools::missing(name)))),
         };
         if self.calls.fetch_add(1, Ordering::SeqCst) >= MOST_CALLS {
             self.calls.fetch_sub(1, Ordering::SeqCst);

@@ -38,10 +38,8 @@ const fn changing(
     omitted: &'static [&'static str],
 ) -> Served {
     Served {
-        path,
         reads: false,
-        given,
-        omitted,
+        ..reading(path, given, omitted)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Unikernels of nerdctl, Docker's commands for containerd.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,7 +9,7 @@ use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::Value;
 
-use super::{Namespace, Runtime};
+use super::{Namespace, Runtime, pack_server};
 
 /// The port at which the server is published, in a network namespace of the test.
 const PORT: &str = "8088";
@@ -87,17 +86,7 @@ fn nerdctl_publishes_the_port_of_a_unikernel() {
     };
     let image = registry.name("apps/nerdctl:v1");
     make_server(&runtime.bench);
-    let dockerfile = runtime.bench.path().join("Dockerfile");
-    fs::write(dockerfile, "FROM scratch\nCOPY server /server\n").unwrap();
-    let pack = [
-        "pkg",
-        "--name",
-        &image,
-        "--rootfs",
-        "./Dockerfile",
-        "--push",
-    ];
-    runtime.bench.ok(pack);
+    pack_server(&runtime.bench, &image, &["--push"]);
     let nerdctl = Nerdctl {
         containerd,
         runtime: &runtime,

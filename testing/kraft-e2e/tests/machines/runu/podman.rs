@@ -10,7 +10,9 @@ use kraft_e2e::harness::{Bench, Outcome, eventually, has_builtin_runtime, skip};
 use kraft_e2e::networks::make_server;
 use kraft_e2e::registry::{Registry, free_port, installed};
 
-/// The ordinary user: `nobody`, who is on every host.
+use super::pack_server;
+
+/// An ordinary user: every host has `nobody`.
 const USER: u32 = 65534;
 
 /// Enters the namespaces of the test, and opens the device of network cards to users there: it is a host's
@@ -191,20 +193,7 @@ fn run_and_play(mut podman: Podman, pod_network: &[&str]) {
     };
     let image = registry.name("apps/podman:v1");
     make_server(&podman.bench);
-    fs::write(
-        podman.dir("Dockerfile"),
-        "FROM scratch\nCOPY server /server\n",
-    )
-    .unwrap();
-    let pack = [
-        "pkg",
-        "--name",
-        &image,
-        "--rootfs",
-        "./Dockerfile",
-        "--push",
-    ];
-    podman.bench.ok(pack);
+    pack_server(&podman.bench, &image, &["--push"]);
     let pod_port = free_port();
     let publish = format!("{pod_port}:8080");
     let export = [

@@ -11,6 +11,8 @@ use kraft_e2e::networks::{compile, make_server};
 use kraft_e2e::registry::installed;
 use serde_json::{Value, json};
 
+use super::pack_server;
+
 /// Waits for a signal; with arguments, fetches a page of an address and a port.
 const SIDE: &str = r#"
 #include <arpa/inet.h>
@@ -86,18 +88,7 @@ fn a_pod_of_cri_has_a_unikernel_and_an_ordinary_container() {
         return;
     };
     make_server(&bench);
-    fs::write(
-        bench.path().join("Dockerfile"),
-        "FROM scratch\nCOPY server /server\n",
-    )
-    .unwrap();
-    bench.ok([
-        "pkg",
-        "--name",
-        "localhost/web:1",
-        "--rootfs",
-        "./Dockerfile",
-    ]);
+    pack_server(&bench, "localhost/web:1", &[]);
     let layout = bench.path().join("layout");
     bench.ok([
         "pkg",

@@ -14,7 +14,7 @@ use kraft_e2e::networks::compile;
 use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
 
-use super::Runtime;
+use super::{Runtime, pack_server};
 
 /// Answers every request with its name, two files of the engine, and what a peer answers.
 const SERVER: &str = r#"
@@ -181,20 +181,8 @@ impl Hosts {
         let bench = &self.runtime.bench;
         let text = format!("#define VERSION \"{version}\"\n{SERVER}");
         compile(bench, "server", &text);
-        fs::write(
-            bench.path().join("Dockerfile"),
-            "FROM scratch\nCOPY server /server\n",
-        )
-        .unwrap();
         let image = self.registry.name(&format!("apps/swarm:{version}"));
-        bench.ok([
-            "pkg",
-            "--name",
-            &image,
-            "--rootfs",
-            "./Dockerfile",
-            "--push",
-        ]);
+        pack_server(bench, &image, &["--push"]);
         image
     }
 
@@ -409,8 +397,8 @@ fn swarm_replaces_and_updates_unikernels() {
     update_without_a_failed_request(&hosts, &second);
 }
 
-/// Updates a service task by task, and fetches its page all the while. A client has to try another replica: that
-/// of the update is stopped before its port is no longer listed.
+/// Updates a service task by task, and fetches its page all the while. A client has to try another replica: Swarm stops
+/// an old task first, and removes its port from the list afterwards.
 fn update_without_a_failed_request(hosts: &Hosts, image: &str) {
     let service = hosts.ask("GET /services/web", &Value::Null);
     let mut spec = service["Spec"].clone();
