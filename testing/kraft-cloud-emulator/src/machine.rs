@@ -176,14 +176,17 @@ fn launch(order: &Order) -> Result<Vec<(u16, u16)>, String> {
         "--memory",
         &memory,
     ];
-    let free: Vec<(u16, u16)> = order
+    // All of them listen until each has its port: one that stopped might lend its port to the next.
+    let listeners: Vec<(u16, TcpListener)> = order
         .ports
         .iter()
-        .filter_map(|inner| {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
-            Some((*inner, listener.local_addr().ok()?.port()))
-        })
+        .filter_map(|inner| Some((*inner, TcpListener::bind(("127.0.0.1", 0)).ok()?)))
         .collect();
+    let free: Vec<(u16, u16)> = listeners
+        .iter()
+        .filter_map(|(inner, listener)| Some((*inner, listener.local_addr().ok()?.port())))
+        .collect();
+    drop(listeners);
     let maps = free
         .iter()
         .map(|(inner, outer)| format!("127.0.0.1:{outer}:{inner}"));

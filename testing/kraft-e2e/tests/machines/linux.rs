@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use kraft_e2e::harness::{Bench, eventually, skip};
 use kraft_e2e::linux;
+use kraft_e2e::registry::free_port;
 
 /// Lays out a guest that runs `script`; `None` (and said so) if this machine has no Linux guest.
 fn guest(bench: &Bench, script: &str) -> Option<String> {
@@ -196,12 +197,4 @@ fn a_port_in_use_is_an_error_that_names_its_process() {
         outcome.stderr
     );
     drop(listener);
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
