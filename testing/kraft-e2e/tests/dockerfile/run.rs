@@ -1,14 +1,11 @@
 //! From a Dockerfile to a machine that runs what it says.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use kraft_e2e::dockerfiles::{base_tar, push_base};
 use kraft_e2e::guest::{Report, mini, push_runtime};
-use kraft_e2e::harness::{Bench, eventually, skip};
-use kraft_e2e::linux;
-use kraft_e2e::registry::{Registry, free_port};
+use kraft_e2e::harness::Bench;
+use kraft_e2e::registry::Registry;
 use kraft_e2e::source::{build_and_boot, kraft_in, skipped, workshop, write};
 
 const DOCKERFILE: &str = "FROM scratch AS texts\nCOPY etc/ /etc/\nFROM scratch\n\
@@ -209,44 +206,6 @@ fn a_program_that_cannot_start_is_reported_before_the_machine_boots() {
         "{}",
         outcome.stderr
     );
-}
-
-#[test]
-fn a_server_out_of_a_dockerfile_answers_on_a_port_of_the_host() {
-    let Some((registry, bench, _)) = project("") else {
-        return;
-    };
-    let kernel = match linux::kernel() {
-        Ok(kernel) => kernel,
-        Err(reason) => return skip(reason),
-    };
-    let runtime = push_runtime(&registry, &bench, &kernel);
-    let dir = bench.path().join("project");
-    let script = "mkdir -p /www; cp /page /www/index.html; httpd -f -p 80 -h /www";
-    if let Err(reason) = linux::lay_out(&dir.join("root"), script) {
-        return skip(reason);
-    }
-    let dockerfile = "FROM scratch\nCOPY root/ /\nCOPY <<PAGE /page\nserved by a unikernel\nPAGE\n";
-    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
-    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
-    let port = free_port();
-    let published = format!("127.0.0.1:{port}:80");
-    bench.ok([
-        "run", "-d", "--name", "web", "-M", "256Mi", "-p", &published, "project",
-    ]);
-    let mut answer = String::new();
-    eventually("the server answers", || {
-        answer.clear();
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-            return false;
-        };
-        let patience = std::time::Duration::from_secs(5);
-        stream.set_read_timeout(Some(patience)).unwrap();
-        let asked = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok();
-        asked && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty()
-    });
-    assert!(answer.contains("served by a unikernel"), "{answer}");
 }
 
 #[test]
