@@ -16,6 +16,9 @@ use crate::driver::{BootError, Driver, Extras, Launch, ProgramError, Vmm};
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
 
+/// The interval of looks whether a VMM is ready: a restored machine answers sooner by half of it.
+const LOOK: Duration = Duration::from_millis(2);
+
 impl Extras {
     /// Gives up the one that a VMM refused when it exited with this error; `false` if it was neither.
     pub(crate) fn give_up(
@@ -129,19 +132,17 @@ impl Launcher<'_> {
         let system = |e: std::io::Error| StartError::System(e.to_string());
         let is_ready = || self.driver.events(self.dir).is_ready();
         let deadline = Instant::now() + READY_TIMEOUT;
-        let mut step = Duration::from_millis(2);
         let handle = Process::open(vmm).map_err(system)?;
         while let Some(handle) = &handle {
             if is_ready() {
                 return Ok(());
             }
-            if handle.wait(Some(step)).map_err(system)? {
+            if handle.wait(Some(LOOK)).map_err(system)? {
                 break;
             }
             if Instant::now() > deadline {
                 return Err(StartError::Slow { program });
             }
-            step = (step * 2).min(Duration::from_millis(8));
         }
         // A guest may have ended already.
         if is_ready() {
