@@ -38,7 +38,7 @@ TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run projects projects-run test-kubernetes conformance conformance-run fuzz book install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run projects projects-run test-kubernetes test-swarm conformance conformance-run fuzz book install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -99,6 +99,12 @@ test-kubernetes: ## Run unikernels on a real Kubernetes, as root (builds it once
 	@$(AS_OWNER) scripts/make-kubernetes.sh
 	@$(RUST); KRAFT_E2E=require KRAFT_BIN=$(CURDIR)/target/debug/kraft cargo test --workspace --locked $(FEATURES) --test machines -- \
 		--ignored --nocapture kubernetes
+
+test-swarm: ## Run unikernels on Docker Swarm, its routing mesh on Debian's kernel, as root (ten minutes without KVM)
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) runtime build
+	@$(RUST); KRAFT_E2E=require KRAFT_BIN=$(CURDIR)/target/debug/kraft cargo test --workspace --locked $(FEATURES) --test machines -- \
+		--ignored --nocapture --test-threads 1 swarm
 
 conformance: ## Run the Linux Test Project and libc-test on the built-in runtime, the OCI runtime-tools on runu (an hour)
 	@scripts/setup.sh test

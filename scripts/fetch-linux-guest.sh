@@ -10,7 +10,7 @@ into=$root/target/fixtures/linux
 
 say() { printf 'setup: %s\n' "$*"; }
 
-if [[ -e $into/vmlinuz && -d $into/kvm && -d $into/net ]]; then
+if [[ -e $into/vmlinuz && -d $into/kvm && -d $into/net && -d $into/host ]]; then
     exit 0
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then
@@ -66,9 +66,23 @@ for module in net/llc/llc net/802/stp net/bridge/bridge drivers/net/tun; do
         if [[ -e $file ]]; then cp "$file" "$scratch/linux/net/"; fi
     done
 done
-for file in "$scratch"/linux/*.ko.xz "$scratch"/linux/{kvm,net}/*.ko.xz; do
-    [[ ! -e $file ]] || xz --decompress "$file"
+# Modules for a guest that is a host of containers, with an index, as `modprobe` has them.
+host=$scratch/linux/host/$(basename "$modules")
+mkdir -p "$host"
+cp "$modules"/modules.builtin* "$modules/modules.order" "$host/"
+for directory in crypto drivers/net/vxlan fs/overlayfs lib net/802 net/bridge net/core net/ipv4 net/ipv6 \
+    net/llc net/netfilter net/sched; do
+    mkdir -p "$host/kernel/$directory"
+    cp -r "$modules/kernel/$directory/." "$host/kernel/$directory"
 done
+for module in drivers/net/{dummy,tun,veth}.ko; do
+    cp "$modules/kernel/$module"* "$host/kernel/drivers/net/"
+done
+find "$scratch/linux" -name '*.ko.xz' -exec xz --decompress {} +
+# `depmod` of busybox expects them where they are in a root file system.
+mkdir -p "$scratch/root/lib/modules"
+ln -s "$host" "$scratch/root/lib/modules/"
+busybox depmod -b "$scratch/root" "$(basename "$modules")"
 sed -i 's/\.xz$//' "$scratch/linux/modules"
 
 # The files belong to the owner of the checkout, even if root runs this script.

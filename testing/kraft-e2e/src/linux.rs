@@ -127,6 +127,23 @@ pub fn add_networks(root: &Path) -> Result<(), &'static str> {
         .ok_or("the modules of networks are not fetched: remove target/fixtures/linux, then scripts/fetch-linux-guest.sh")
 }
 
+/// Adds the modules for networks of containers, with their index, for `modprobe`.
+pub fn add_host_modules(root: &Path) -> Result<(), &'static str> {
+    let modules = repository().join("target/fixtures/linux/host");
+    if !modules.is_dir() {
+        return Err("the modules of hosts are not fetched: scripts/fetch-linux-guest.sh");
+    }
+    fs::create_dir_all(root.join("lib")).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(modules)
+        .arg(root.join("lib/modules"))
+        .status()
+        .unwrap();
+    assert!(copied.success(), "{copied}");
+    Ok(())
+}
+
 /// Adds a directory of modules; `None` if it does not have the one that is asked for.
 fn add_modules(root: &Path, dir: &str, needed: &str) -> Option<()> {
     let modules = repository().join("target/fixtures/linux").join(dir);

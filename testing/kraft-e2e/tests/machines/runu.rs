@@ -17,6 +17,7 @@ use kraft_e2e::registry::{Registry, installed};
 use serde_json::{Value, json};
 
 mod kubernetes;
+mod mesh;
 mod nerdctl;
 mod podman;
 mod pods;

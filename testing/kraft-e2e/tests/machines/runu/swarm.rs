@@ -1,7 +1,7 @@
 //! Unikernels of Docker Swarm, on hosts that are network namespaces with a Docker each.
 //!
-//! Ports are published in mode `host` and services have the names of their tasks' addresses (`dnsrr`): the routing
-//! mesh and virtual addresses need IPVS, which not every kernel has.
+//! Ports are published in mode `host` and services have the names of their tasks' addresses (`dnsrr`); `mesh.rs` has
+//! the routing mesh and virtual addresses, which need IPVS.
 
 use std::fs;
 use std::path::Path;
@@ -32,11 +32,13 @@ static void show(int client, const char *path) {
 }
 static void ask(int client, const char *name) {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found;
-    char text[4096];
+    char text[4096], address[32];
     int got, peer = socket(AF_INET, SOCK_STREAM, 0);
     if (getaddrinfo(name, "8080", &hints, &found)) dprintf(client, "%s: unknown\n", name);
     else if (connect(peer, found->ai_addr, found->ai_addrlen)) dprintf(client, "%s: refused\n", name);
     else {
+        inet_ntop(AF_INET, &((struct sockaddr_in *)found->ai_addr)->sin_addr, address, sizeof address);
+        dprintf(client, "%s is %s\n", name, address);
         dprintf(peer, "GET / HTTP/1.0\r\n\r\n");
         while ((got = read(peer, text, sizeof text)) > 0) write(client, text, got);
     }
@@ -47,10 +49,12 @@ int main(int count, char **words) {
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
     if (count < 2 || bind(server, (void *)&any, sizeof any) || listen(server, 8)) return 1;
     for (;;) {
-        char request[4096];
+        char request[4096], host[64] = "";
         int client = accept(server, 0, 0);
         if (read(client, request, sizeof request) < 0) return 2;
-        dprintf(client, "HTTP/1.0 200 OK\r\n\r\nhello from %s of %s\n", words[1], VERSION);
+        gethostname(host, sizeof host - 1);
+        dprintf(client, "HTTP/1.0 200 OK\r\n\r\nhello from %s of %s\nhost %s of %s\n",
+            words[1], VERSION, host, words[1]);
         show(client, "/run/secrets/key");
         show(client, "/etc/app.cfg");
         if (count > 2) ask(client, words[2]);
@@ -59,12 +63,12 @@ int main(int count, char **words) {
 }
 "#;
 
-/// Waits longer than a node is missed for.
-const LONG: Duration = Duration::from_secs(90);
+/// Waits longer than a node is missed for, also where the hosts are emulated.
+pub(super) const LONG: Duration = Duration::from_mins(10);
 
 /// Hosts on a network of their own, with a registry that all reach at its address.
-struct Hosts {
-    dockers: Vec<Docker>,
+pub(super) struct Hosts {
+    pub(super) dockers: Vec<Docker>,
     names: Vec<String>,
     forwards: Vec<Child>,
     /// What makes the images.
@@ -74,7 +78,7 @@ struct Hosts {
 
 impl Hosts {
     /// Prepares some; `None` where that is not possible.
-    fn new(count: usize) -> Option<Self> {
+    pub(super) fn new(count: usize) -> Option<Self> {
         let runtime = Runtime::new()?;
         for program in [
             "dockerd", "ip", "nsenter", "unshare", "iptables", "socat", "gcc",
@@ -177,7 +181,7 @@ impl Hosts {
     }
 
     /// Pushes an image of the server, and returns its name.
-    fn push(&self, version: &str) -> String {
+    pub(super) fn push(&self, version: &str) -> String {
         let bench = &self.runtime.bench;
         let text = format!("#define VERSION \"{version}\"\n{SERVER}");
         compile(bench, "server", &text);
@@ -187,7 +191,7 @@ impl Hosts {
     }
 
     /// Makes a swarm of the hosts, which misses one that is silent for some seconds.
-    fn make_swarm(&self) {
+    pub(super) fn make_swarm(&self) {
         let address = |host: usize| format!("{}:2377", Self::address(host));
         let place = |host| json!({ "ListenAddr": address(host), "AdvertiseAddr": address(host) });
         let mut init = place(0);
@@ -205,19 +209,19 @@ impl Hosts {
     }
 
     /// Asks the manager.
-    fn ask(&self, what: &str, body: &Value) -> Value {
+    pub(super) fn ask(&self, what: &str, body: &Value) -> Value {
         let answer = self.dockers[0].ask(what, body).expect(&[200, 201, 204]);
         serde_json::from_slice(&answer.body).unwrap_or_default()
     }
 
     /// Creates a service of the server with a published port on each host, or on any free one.
-    fn create(&self, name: &str, image: &str, replicas: u32, more: &Value) {
+    pub(super) fn create(&self, name: &str, image: &str, replicas: u32, more: &Value) {
         let mut container = json!({ "Image": image, "Args": ["/server", name] });
         for (key, value) in more["Container"].as_object().into_iter().flatten() {
             container[key] = value.clone();
         }
         let port = json!({ "Protocol": "tcp", "TargetPort": 8080, "PublishMode": "host" });
-        let service = json!({
+        let mut service = json!({
             "Name": name,
             "TaskTemplate": {
                 "ContainerSpec": container,
@@ -229,11 +233,14 @@ impl Hosts {
             "UpdateConfig": { "Parallelism": 1, "Delay": 2_000_000_000_u64, "Order": "stop-first" },
             "EndpointSpec": { "Mode": "dnsrr", "Ports": [port] },
         });
+        if let Some(endpoint) = more.get("EndpointSpec") {
+            service["EndpointSpec"] = endpoint.clone();
+        }
         let _ = self.ask("POST /services/create", &service);
     }
 
     /// Returns the running tasks of a service.
-    fn running(&self, service: &str) -> Vec<Task> {
+    pub(super) fn running(&self, service: &str) -> Vec<Task> {
         let filter = format!("%7B%22service%22:%7B%22{service}%22:true%7D%7D");
         let tasks = self.ask(&format!("GET /tasks?filters={filter}"), &Value::Null);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -250,7 +257,7 @@ impl Hosts {
         tasks.collect()
     }
 
-    fn wait_for(&self, service: &str, replicas: usize) {
+    pub(super) fn wait_for(&self, service: &str, replicas: usize) {
         until(service, || {
             let running = self.running(service).len();
             let tasks = || format!("{:#}", self.ask("GET /tasks", &Value::Null));
@@ -263,7 +270,7 @@ impl Hosts {
     }
 
     /// Fetches the page of a published port on a host.
-    fn fetch(&self, host: usize, port: Option<u64>) -> String {
+    pub(super) fn fetch(&self, host: usize, port: Option<u64>) -> String {
         let port = port.unwrap_or_default();
         let address = Self::address(host);
         let script = format!(
@@ -271,13 +278,13 @@ impl Hosts {
         );
         let net = format!("--net=/run/netns/{}", self.names[0]);
         let output = Command::new("nsenter")
-            .args([&net, "bash", "-c", &script])
+            .args([&net, "timeout", "10", "bash", "-c", &script])
             .output();
         String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
     }
 
     /// Returns the names of the nodes, that of the manager first.
-    fn nodes(&self) -> Vec<String> {
+    pub(super) fn nodes(&self) -> Vec<String> {
         let id = |docker: &Docker| {
             let info = docker.ask("GET /info", &Value::Null).expect(&[200]);
             let info: Value = serde_json::from_slice(&info.body).unwrap();
@@ -288,7 +295,7 @@ impl Hosts {
 }
 
 /// Waits until something holds.
-fn until(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + LONG;
     while let Err(found) = holds() {
         assert!(Instant::now() < deadline, "{what}: {found}");
@@ -307,10 +314,10 @@ fn until_it_has(expected: &[&str], fetch: impl Fn() -> String) {
 
 /// A running task of a service.
 #[derive(Debug, Clone)]
-struct Task {
-    container: String,
-    node: String,
-    image: String,
+pub(super) struct Task {
+    pub(super) container: String,
+    pub(super) node: String,
+    pub(super) image: String,
     port: Option<u64>,
 }
 
