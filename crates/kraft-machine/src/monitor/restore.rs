@@ -16,7 +16,7 @@ use crate::machines::{READY_TIMEOUT, StartError};
 use crate::saved::{SavedMachine, SavedMachineError};
 
 /// How long a VMM may take to pass on the beginning of what a restored guest learns.
-const PASS_TIMEOUT: Duration = Duration::from_millis(200);
+const PASS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a suspended machine is restored from.
 #[derive(Debug)]
