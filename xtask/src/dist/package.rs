@@ -177,7 +177,7 @@ pub(super) fn rpm(
              mv %{{buildroot}}/usr/share/zsh/vendor-completions/_kraft %{{buildroot}}/usr/share/zsh/site-functions/\n\
              rmdir %{{buildroot}}/usr/share/zsh/vendor-completions\n\n%files\n/usr/bin/kraft\n/usr/lib/systemd/system/*\n\
              /usr/share/bash-completion/completions/kraft\n/usr/share/zsh/site-functions/_kraft\n\
-             /usr/share/fish/vendor_completions.d/kraft.fish\n%doc /usr/share/doc/kraft\n%doc /usr/share/man/man1/*\n",
+             /usr/share/fish/vendor_completions.d/kraft.fish\n/usr/share/kraft\n%doc /usr/share/doc/kraft\n%doc /usr/share/man/man1/*\n",
             tree = tree.display()
         ),
     )?;
