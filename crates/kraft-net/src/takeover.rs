@@ -320,7 +320,7 @@ impl Socket {
         }
         let mut mac = [0; 6];
         for (place, byte) in mac.iter_mut().zip(hardware.sa_data) {
-            *place = i8_to_u8(byte);
+            *place = tap::from_char(byte);
         }
         Ok(Some(Link {
             name: name.to_owned(),
@@ -342,12 +342,12 @@ impl Socket {
         self.ask(libc::SIOCSIFMTU, &mut request)
     }
 
-    fn set_address(&self, name: &str, what: libc::Ioctl, address: Ipv4Addr) -> io::Result<()> {
+    fn set_address(&self, name: &str, what: libc::c_ulong, address: Ipv4Addr) -> io::Result<()> {
         let mut request = request(name);
         let mut data = [0; 14];
         // Behind a port of two bytes.
         for (place, byte) in data.iter_mut().skip(2).zip(address.octets()) {
-            *place = u8_to_i8(byte);
+            *place = tap::to_char(byte);
         }
         request.ifr_ifru.ifru_addr = libc::sockaddr {
             sa_family: u16::try_from(libc::AF_INET).unwrap_or_default(),
@@ -357,7 +357,7 @@ impl Socket {
     }
 
     /// Returns an answer about an interface; `None` if there is none.
-    fn get(&self, name: &str, what: libc::Ioctl) -> io::Result<Option<libc::ifreq>> {
+    fn get(&self, name: &str, what: libc::c_ulong) -> io::Result<Option<libc::ifreq>> {
         let mut request = request(name);
         match self.ask(what, &mut request) {
             Ok(()) => Ok(Some(request)),
@@ -368,11 +368,11 @@ impl Socket {
         }
     }
 
-    fn ask(&self, what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+    fn ask(&self, what: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
         // SAFETY: the request is a whole `ifreq`, which these calls read and write
         // (`netdevice(7)`).
         #[expect(unsafe_code, reason = "no library examines interfaces")]
-        let answered = unsafe { libc::ioctl(self.0.as_raw_fd(), what, &raw mut *request) };
+        let answered = unsafe { libc::ioctl(self.0.as_raw_fd(), what as _, &raw mut *request) };
         if answered < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -392,25 +392,15 @@ fn request(name: &str) -> libc::ifreq {
     };
     let last = request.ifr_name.len() - 1;
     for (place, byte) in request.ifr_name.iter_mut().take(last).zip(name.as_bytes()) {
-        *place = u8_to_i8(*byte);
+        *place = tap::to_char(*byte);
     }
     request
 }
 
 /// Returns the address in a socket address: four bytes behind a port of two.
 fn socket_address(address: &libc::sockaddr) -> Ipv4Addr {
-    let [_, _, a, b, c, d, ..] = address.sa_data.map(i8_to_u8);
+    let [_, _, a, b, c, d, ..] = address.sa_data.map(tap::from_char);
     Ipv4Addr::new(a, b, c, d)
-}
-
-/// The bytes of C's `char`, which is signed on some processors.
-fn i8_to_u8(byte: libc::c_char) -> u8 {
-    let [byte] = byte.to_ne_bytes();
-    byte
-}
-
-fn u8_to_i8(byte: u8) -> libc::c_char {
-    libc::c_char::from_ne_bytes([byte])
 }
 
 /// The number of the queue of what arrives (`TC_H_INGRESS`), and what filters are attached to.

@@ -41,7 +41,7 @@ pub(crate) fn make(pattern: &str) -> io::Result<(File, String)> {
         },
     };
     for (place, byte) in request.ifr_name.iter_mut().zip(pattern.as_bytes()) {
-        *place = byte.cast_signed();
+        *place = to_char(*byte);
     }
     // SAFETY: the request is a whole `ifreq`, which this call reads and writes (tuntap.txt of Linux).
     #[expect(unsafe_code, reason = "no library makes such devices")]
@@ -80,9 +80,20 @@ pub(crate) fn keep(file: &impl AsRawFd) -> io::Result<()> {
 }
 
 fn name_in(request: &libc::ifreq) -> String {
-    let name = request.ifr_name.iter().map(|byte| byte.cast_unsigned());
+    let name = request.ifr_name.iter().map(|byte| from_char(*byte));
     let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&name).into_owned()
+}
+
+/// Returns a byte of C's `char`, which is signed on some processors.
+pub(crate) fn from_char(char: libc::c_char) -> u8 {
+    let [byte] = char.to_ne_bytes();
+    byte
+}
+
+/// Returns a byte as C's `char`.
+pub(crate) fn to_char(byte: u8) -> libc::c_char {
+    libc::c_char::from_ne_bytes([byte])
 }
 
 /// Flags of a device as a request holds them: 16 bits.

@@ -31,7 +31,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
     libc::SYS_kcmp,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_lookup_dcookie,
@@ -63,6 +63,12 @@ const REFUSED: &[i64] = &[
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
 ];
+
+/// `kexec_file_load`, which the C library's list lacks for musl on arm64 (Linux, `asm-generic/unistd.h`).
+#[cfg(all(target_arch = "aarch64", target_env = "musl"))]
+const KEXEC_FILE_LOAD: i64 = 294;
+#[cfg(not(all(target_arch = "aarch64", target_env = "musl")))]
+const KEXEC_FILE_LOAD: i64 = libc::SYS_kexec_file_load;
 
 /// Further calls that only this architecture has.
 #[cfg(target_arch = "x86_64")]
@@ -121,13 +127,13 @@ fn refused() -> Result<Rules, String> {
     let any = bits.into_iter().map(|bit| rule(0, Op::MaskedEq(bit), bit));
     rules.insert(libc::SYS_clone, any.collect::<Result<_, _>>()?);
     // Typing into a terminal, and its selection.
-    let requests = [libc::TIOCSTI, libc::TIOCLINUX];
+    let requests: [u64; 2] = [libc::TIOCSTI as _, libc::TIOCLINUX as _];
     rules.insert(libc::SYS_ioctl, equal(1, &requests)?);
     // Sockets that reach the hypervisor, and the kernel's ciphers.
     let families = [libc::AF_VSOCK, libc::AF_ALG].map(|family| u64::from(family.cast_unsigned()));
     rules.insert(libc::SYS_socket, equal(0, &families)?);
     // A debugger may start the process that it traces, and attach to no other.
-    let attach = [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE].map(u64::from);
+    let attach: [u64; 2] = [libc::PTRACE_ATTACH as _, libc::PTRACE_SEIZE as _];
     rules.insert(libc::SYS_ptrace, equal(0, &attach)?);
     if cfg!(target_arch = "x86_64") {
         let twins: Vec<_> = rules

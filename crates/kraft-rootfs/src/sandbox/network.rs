@@ -164,7 +164,7 @@ pub(super) fn start_loopback() -> io::Result<()> {
         },
     };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     // SAFETY: the request is a whole `ifreq`, which this call only reads (netdevice(7)).
     #[expect(
@@ -174,7 +174,7 @@ pub(super) fn start_loopback() -> io::Result<()> {
     let done = unsafe {
         libc::ioctl(
             socket.as_fd().as_raw_fd(),
-            libc::SIOCSIFFLAGS,
+            libc::SIOCSIFFLAGS as _,
             &raw mut request,
         )
     };
