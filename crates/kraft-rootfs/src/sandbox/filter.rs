@@ -133,7 +133,8 @@ fn refused() -> Result<Rules, String> {
     let families = [libc::AF_VSOCK, libc::AF_ALG].map(|family| u64::from(family.cast_unsigned()));
     rules.insert(libc::SYS_socket, equal(0, &families)?);
     // A debugger may start the process that it traces, and attach to no other.
-    let attach: [u64; 2] = [libc::PTRACE_ATTACH as _, libc::PTRACE_SEIZE as _];
+    let attach =
+        [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE].map(|call| i64::from(call).cast_unsigned());
     rules.insert(libc::SYS_ptrace, equal(0, &attach)?);
     if cfg!(target_arch = "x86_64") {
         let twins: Vec<_> = rules
