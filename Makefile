@@ -135,14 +135,14 @@ check-run:
 	else \
 		echo "make: skipped lints of the built-in runtime: the Rust target x86_64-unknown-none is not installed"; \
 	fi
-	@$(RUST); if command -v cargo-zigbuild >/dev/null && [[ -d $$(rustc --print target-libdir --target aarch64-apple-darwin) ]]; then \
-		echo "make: checking that kraft compiles for macOS"; \
-		for target in aarch64-apple-darwin x86_64-apple-darwin; do \
+	@$(RUST); for target in {x86_64,aarch64}-{unknown-linux-musl,apple-darwin}; do \
+		if command -v cargo-zigbuild >/dev/null && [[ -d $$(rustc --print target-libdir --target "$$target") ]]; then \
+			echo "make: checking that kraft compiles for $$target"; \
 			cargo-zigbuild check --package kraft --target "$$target" --locked --quiet; \
-		done; \
-	else \
-		echo "make: skipped macOS: cargo-zigbuild or the Rust target aarch64-apple-darwin is not installed"; \
-	fi
+		else \
+			echo "make: skipped $$target: cargo-zigbuild or this target of Rust is not installed"; \
+		fi; \
+	done
 	@echo "make: checking the imports between crates"
 	@$(RUST); $(XTASK) arrows
 	@echo "make: checking the wording"
