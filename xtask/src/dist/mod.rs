@@ -303,6 +303,11 @@ mod tests {
         output(Command::new(program).arg("--version")).is_ok()
     }
 
+    #[expect(clippy::print_stderr, reason = "the test says what it did not test")]
+    fn skipped(program: &str) {
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+
     #[test]
     fn a_release_is_installed_by_its_script_and_verified() {
         let (dir, outcome) = release();
@@ -339,6 +344,7 @@ mod tests {
     #[test]
     fn a_debian_package_has_the_program_the_manual_and_the_unit() {
         if !installed("dpkg-deb") {
+            skipped("dpkg-deb");
             return;
         }
         let (dir, outcome) = release();
@@ -367,5 +373,27 @@ mod tests {
                 .arg("Recommends"),
         );
         assert!(field.unwrap().contains("qemu-system-x86"));
+    }
+
+    #[test]
+    fn a_package_of_fedora_has_the_program_the_manual_and_the_schemas() {
+        if !installed("rpmbuild") || !installed("rpm") {
+            skipped("rpmbuild");
+            return;
+        }
+        let (dir, outcome) = release();
+        outcome.unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        let rpm = dir.path().join(format!("out/kraft-{version}-1.x86_64.rpm"));
+        let listed = output(Command::new("rpm").args(["-qpl", "--"]).arg(&rpm)).unwrap();
+        for path in [
+            "/usr/bin/kraft",
+            "/usr/share/man/man1/kraft-run.1.gz",
+            "/usr/share/zsh/site-functions/_kraft",
+            "/usr/lib/systemd/system/kraft-machines.service",
+            "/usr/share/kraft/schema/output.schema.json",
+        ] {
+            assert!(listed.lines().any(|line| line == path), "{path}: {listed}");
+        }
     }
 }
