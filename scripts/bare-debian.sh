@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the first command of a new user: on a bare Debian, in a chroot.
 #
-#   sudo scripts/bare-debian.sh [-s SUITE] [-u] [-k] DIRECTORY COMMAND...
+#   sudo scripts/bare-debian.sh [-s SUITE] [-u] [-k] [-d FILES] DIRECTORY COMMAND...
 #   sudo scripts/bare-debian.sh /var/tmp/bare make demo
 #
 #   -s SUITE  the Debian release: bookworm (default) or trixie
@@ -9,6 +9,7 @@
 #   -k        keep the Debian of the last run in DIRECTORY, with what was
 #             installed and built since, to see that a second run is quick;
 #             the clone is brought to the last commit
+#   -d FILES  copy a directory of this host beside the clone, as `dist`
 #
 # DIRECTORY receives a minimal Debian with the sources that its installer sets
 # up, then `make` and `git` as the README asks, and a fresh clone of the last
@@ -18,12 +19,13 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-suite=bookworm user=root keep=no
-while getopts s:uk option; do
+suite=bookworm user=root keep=no files=
+while getopts s:ukd: option; do
     case $option in
         s) suite=$OPTARG ;;
         u) user=newuser ;;
         k) keep=yes ;;
+        d) files=$OPTARG ;;
         *) exit 2 ;;
     esac
 done
@@ -91,6 +93,11 @@ clone=$bare$home/kraft
 [[ -e $clone ]] || git clone --quiet --no-local "$root" "$clone"
 git -c safe.directory='*' -C "$clone" fetch --quiet "$root" HEAD
 git -c safe.directory='*' -C "$clone" reset --quiet --hard FETCH_HEAD
+if [[ -n $files ]]; then
+    rm -rf "$bare$home/dist"
+    cp -r "$files" "$bare$home/dist"
+    chown -R --reference "$bare$home" "$bare$home/dist"
+fi
 chown -R --reference "$bare$home" "$clone"
 
 echo "bare-debian: $suite, as $user, in a fresh clone: $*"

@@ -303,7 +303,6 @@ mod tests {
         output(Command::new(program).arg("--version")).is_ok()
     }
 
-    #[expect(clippy::print_stderr, reason = "the test says what it did not test")]
     fn skipped(program: &str) {
         eprintln!("SKIPPED: {program} is not installed");
     }

@@ -27,6 +27,7 @@ mod runu;
 mod secrets;
 mod sleep;
 mod snapshots;
+mod starts;
 mod stats;
 mod terminal;
 mod volumes;
