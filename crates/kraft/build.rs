@@ -67,18 +67,29 @@ fn leave_out_unwind_tables() {
 }
 
 /// Packs the table of addresses that depend on where the program is loaded. glibc reads that since 2.36: only if the
-/// program is built for the glibc of this host, and that is new enough.
+/// program is built for the glibc of this host, and that is new enough. The musl in a static program is Rust's own,
+/// which reads it; linkers for other processors may not write it.
 fn pack_relocations() {
-    let native = variable("HOST") == variable("TARGET");
-    let gnu = variable("CARGO_CFG_TARGET_ENV").as_deref() == Some("gnu");
+    let reads = match variable("CARGO_CFG_TARGET_ENV").as_deref() {
+        Some("gnu") => variable("HOST") == variable("TARGET") && has_glibc_2_36(),
+        Some("musl") => {
+            let arch = variable("CARGO_CFG_TARGET_ARCH");
+            variable("HOST").is_some_and(|host| host.split('-').next() == arch.as_deref())
+        }
+        _ => false,
+    };
+    if reads {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+fn has_glibc_2_36() -> bool {
     let version = output(Command::new("getconf").arg("GNU_LIBC_VERSION"));
     let minor = version
         .as_deref()
         .and_then(|text| text.strip_prefix("glibc 2."))
         .and_then(|minor| minor.parse::<u32>().ok());
-    if native && gnu && minor.is_some_and(|minor| minor >= 36) {
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
+    minor.is_some_and(|minor| minor >= 36)
 }
 
 /// Returns the root of this repository's checkout; `None` for sources that were unpacked inside

@@ -35,7 +35,10 @@ const PROGRAMS: [(&[&str], &str); 24] = [
     (&["git", "hash-object", "/etc/text"], "\n"),
     (&["date", "-u", "-d", "@86400"], "1970"),
     (&["sha256sum", "/etc/text"], "/etc/text"),
-    (&["make", "--eval", "all: ; @echo made $@"], "made all"),
+    (
+        &["make", "--eval", "all: ; @made=made; echo $$made $@"],
+        "made all",
+    ),
     (&["diff", "/etc/text", "/etc/text", "-s"], "identical"),
     (&["od", "-c", "/etc/text"], "0000000"),
     (&["readelf", "-h", "/usr/bin/cat"], "Entry point"),
