@@ -36,9 +36,9 @@ tries() { # WAY SECOND KRAFT
     [[ $seconds -lt 60 ]]
 }
 
-# With QEMU, on which the package depends.
+# With QEMU, which the package recommends.
 second=$SECONDS
-apt-get install --quiet=2 --no-install-recommends "$dist"/kraft_*_"$(dpkg --print-architecture)".deb >/dev/null 2>"$scratch/log" || {
+apt-get install --quiet=2 "$dist"/kraft_*_"$(dpkg --print-architecture)".deb >/dev/null 2>"$scratch/log" || {
     cat "$scratch/log" >&2
     exit 1
 }
