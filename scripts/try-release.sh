@@ -36,7 +36,8 @@ tries() { # WAY SECOND KRAFT
     [[ $seconds -lt 60 ]]
 }
 
-# With QEMU, which the package recommends.
+# With QEMU, which the package recommends; what an earlier try has left would change that.
+apt-get remove --quiet=2 --autoremove kraft >/dev/null 2>&1 || true
 second=$SECONDS
 apt-get install --quiet=2 "$dist"/kraft_*_"$(dpkg --print-architecture)".deb >/dev/null 2>"$scratch/log" || {
     cat "$scratch/log" >&2
