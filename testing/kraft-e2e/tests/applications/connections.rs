@@ -11,7 +11,7 @@ use crate::guest::{Guest, PATIENCE, Server, exists, root};
 
 /// The machine's network device, which this test makes instead of kraft.
 const QEMU: &str = "qemu-system-x86_64 -netdev tap,id=tap,ifname=tap,script=no,downscript=no \
-                    -device virtio-net-pci,netdev=tap";
+                    -device virtio-net-device,netdev=tap";
 
 /// A network namespace with a tap device; removed when dropped.
 struct Network {
