@@ -27,7 +27,6 @@ mod runu;
 mod secrets;
 mod sleep;
 mod snapshots;
-mod starts;
 mod stats;
 mod terminal;
 mod volumes;
