@@ -163,12 +163,7 @@ fn kill_one(hosts: &Hosts) {
 /// Updates a service task by task while its published port is asked on both hosts. A request that meets a task that
 /// ends or has just started is sent again, as Swarm expects of clients; none is lost.
 fn update(hosts: &Hosts, image: &str) {
-    let service = hosts.ask("GET /services/web", &Value::Null);
-    let mut spec = service["Spec"].clone();
-    spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
-    let version = &service["Version"]["Index"];
-    let what = format!("POST /services/web/update?version={version}");
-    let _ = hosts.ask(&what, &spec);
+    hosts.update("web", image);
     let (mut answers, mut repeated, mut old, mut new) = (0, 0, 0, 0);
     let deadline = Instant::now() + Duration::from_mins(10);
     loop {

@@ -190,6 +190,16 @@ impl Hosts {
         image
     }
 
+    /// Begins to update a service to another image.
+    pub(super) fn update(&self, service: &str, image: &str) {
+        let present = self.ask(&format!("GET /services/{service}"), &Value::Null);
+        let mut spec = present["Spec"].clone();
+        spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
+        let version = &present["Version"]["Index"];
+        let what = format!("POST /services/{service}/update?version={version}");
+        let _ = self.ask(&what, &spec);
+    }
+
     /// Makes a swarm of the hosts, which misses one that is silent for some seconds.
     pub(super) fn make_swarm(&self) {
         let address = |host: usize| format!("{}:2377", Self::address(host));
@@ -407,14 +417,7 @@ fn swarm_replaces_and_updates_unikernels() {
 /// Updates a service task by task, and fetches its page all the while. A client has to try another replica: Swarm stops
 /// an old task first, and removes its port from the list afterwards.
 fn update_without_a_failed_request(hosts: &Hosts, image: &str) {
-    let service = hosts.ask("GET /services/web", &Value::Null);
-    let mut spec = service["Spec"].clone();
-    spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
-    let version = &service["Version"]["Index"];
-    let _ = hosts.ask(
-        &format!("POST /services/web/update?version={version}"),
-        &spec,
-    );
+    hosts.update("web", image);
     let (mut requests, mut old, mut new) = (0, 0, 0);
     let deadline = Instant::now() + LONG;
     loop {
