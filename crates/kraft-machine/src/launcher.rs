@@ -16,8 +16,8 @@ use crate::driver::{BootError, Driver, Extras, Launch, ProgramError, Vmm};
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
 
-/// The interval of looks whether a VMM is ready: a restored machine answers sooner by half of it.
-const LOOK: Duration = Duration::from_millis(2);
+/// The time between two checks whether a VMM is ready. A restored machine waits for half of it on average.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Extras {
     /// Gives up the one that a VMM refused when it exited with this error; `false` if it was neither.
@@ -137,7 +137,7 @@ impl Launcher<'_> {
             if is_ready() {
                 return Ok(());
             }
-            if handle.wait(Some(LOOK)).map_err(system)? {
+            if handle.wait(Some(POLL_INTERVAL)).map_err(system)? {
                 break;
             }
             if Instant::now() > deadline {

@@ -299,12 +299,13 @@ mod tests {
         (dir, outcome)
     }
 
+    /// Returns whether a program is installed; if not, prints that the test is skipped.
     fn installed(program: &str) -> bool {
-        output(Command::new(program).arg("--version")).is_ok()
-    }
-
-    fn skipped(program: &str) {
-        eprintln!("SKIPPED: {program} is not installed");
+        let found = run::is_installed(program);
+        if !found {
+            eprintln!("SKIPPED: {program} is not installed");
+        }
+        found
     }
 
     #[test]
@@ -343,7 +344,6 @@ mod tests {
     #[test]
     fn a_debian_package_has_the_program_the_manual_and_the_unit() {
         if !installed("dpkg-deb") {
-            skipped("dpkg-deb");
             return;
         }
         let (dir, outcome) = release();
@@ -377,7 +377,6 @@ mod tests {
     #[test]
     fn a_package_of_fedora_has_the_program_the_manual_and_the_schemas() {
         if !installed("rpmbuild") || !installed("rpm") {
-            skipped("rpmbuild");
             return;
         }
         let (dir, outcome) = release();
