@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kraft_core::lifecycle::Health;
@@ -45,6 +45,12 @@ pub use snapshots::{Snapshot, UnreadableSnapshot};
 pub(crate) use start::{ENVIRONMENT, PROFILE, READY_TIMEOUT, Report, SAVED_AS};
 pub use start::{StartError, StartOptions};
 pub(crate) use status::{Status, exit_status, reported_ending};
+
+/// How long a monitor may take to record an end of which nobody else knows the reason.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The interval of looking whether it has.
+const RECORD_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The configuration of [`Machines`].
 #[derive(Debug, Clone)]
@@ -388,7 +394,16 @@ impl Machines {
             record = present;
             self.recover(&mut record, &dir);
         }
-        let status = self.observe(&record, &dir);
+        let mut status = self.observe(&record, &dir);
+        let deadline = Instant::now() + RECORD_TIMEOUT;
+        while status.is_known_to_monitor_alone() && Instant::now() < deadline {
+            std::thread::sleep(RECORD_INTERVAL);
+            let Some(present) = self.load(id)? else {
+                return Ok(None);
+            };
+            record = present;
+            status = self.observe(&record, &dir);
+        }
         self.revive_networks(&record, &status);
         if status.is_consistent() {
             return Ok(Some(machine(&record, &status, &dir)));

@@ -87,6 +87,15 @@ impl Status {
         }
     }
 
+    /// Returns whether the machine has ended and nothing says how, except the exit status that its monitor gets and
+    /// is about to record.
+    pub(crate) fn is_known_to_monitor_alone(&self) -> bool {
+        let Self::Ended { ending, handled } = self else {
+            return false;
+        };
+        *handled && ending.reason == EndReason::Vanished
+    }
+
     /// Returns the task of the monitor that the machine needs; `None` if it has one, or needs none.
     pub(crate) fn needs_keeper(&self) -> Option<&'static str> {
         match self {

@@ -238,6 +238,36 @@ fn an_end_without_a_monitor_is_read_from_the_event_log() {
 }
 
 #[test]
+fn who_looks_before_the_monitor_has_recorded_the_end_gets_the_same_answer() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let machine = bench.machines.get(id).unwrap();
+    let monitor = Identity::of(machine.monitor_pid.unwrap()).unwrap();
+    let monitor = Process::open(&monitor).unwrap().unwrap();
+    // It is about to get the exit status for a while.
+    monitor.signal(Signal::STOP).unwrap();
+    kill(machine.pid.unwrap());
+    let found = std::thread::scope(|scope| {
+        let found = scope.spawn(|| bench.machines.get(id).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+        monitor.signal(Signal::CONT).unwrap();
+        found.join().unwrap()
+    });
+    assert_eq!(found.end, Some(EndReason::Killed { signal: Some(9) }));
+
+    // A monitor that does not run keeps nobody waiting for long.
+    bench.machines.start(&id).unwrap();
+    let machine = bench.machines.get(id).unwrap();
+    let monitor = Identity::of(machine.monitor_pid.unwrap()).unwrap();
+    let monitor = Process::open(&monitor).unwrap().unwrap();
+    monitor.signal(Signal::STOP).unwrap();
+    kill(machine.pid.unwrap());
+    let found = bench.machines.get(id).unwrap();
+    monitor.signal(Signal::CONT).unwrap();
+    assert_eq!(found.end, Some(EndReason::Vanished));
+}
+
+#[test]
 fn when_monitor_and_vmm_are_killed_the_end_is_unknown() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
