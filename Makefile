@@ -118,17 +118,14 @@ check: ## Check formatting, lints, imports, wording, generated files, documentat
 	@scripts/setup.sh check
 	@$(AS_OWNER) $(MAKE) check-run
 
-# The fuzz targets are compiled with the stable Rust and not linked; the variable keeps libfuzzer-sys
-# from compiling the C++ of the fuzzer.
+# Checked, the fuzz targets are not linked: the variable keeps libfuzzer-sys from compiling the C++ of the fuzzer.
+check-run: export CUSTOM_LIBFUZZER_PATH = ./unused
 check-run:
 	@echo "make: checking the formatting"
 	@$(RUST); cargo fmt --all --check
-	@$(RUST); cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(RUST); cargo fmt --manifest-path runtime/Cargo.toml --check
 	@echo "make: checking lints"
 	@$(RUST); cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-	@echo "make: checking the fuzz targets"
-	@$(RUST); CUSTOM_LIBFUZZER_PATH=./unused cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet -- -D warnings
 	@$(RUST); if [[ -d $$(rustc --print target-libdir --target x86_64-unknown-none) ]]; then \
 		echo "make: checking lints of the built-in runtime"; \
 		cd runtime && cargo clippy --release --target x86_64-unknown-none --locked --quiet -- -D warnings; \

@@ -108,6 +108,19 @@ const PICTURE: &[(&str, &[&str])] = &[
         "kraft-e2e",
         &["kraft-cloud-emulator", "kraft-firecracker-emulator"],
     ),
+    (
+        "kraft-fuzz",
+        &[
+            "kraft-core",
+            "kraft-kconfig",
+            "kraft-archive",
+            "kraft-rootfs",
+            "kraft-oci",
+            "kraft-machine",
+            "kraft-runu",
+            "kraft-runtime",
+        ],
+    ),
     ("xtask", &["kraft", "kraft-core"]),
 ];
 
