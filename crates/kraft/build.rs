@@ -1,5 +1,5 @@
 //! Collects what `kraft version` prints: the commit, its time and the compiler. Leaves the tables for
-//! unwinding out of a release.
+//! unwinding out of a release, and has nothing relocated in a build for tests.
 //!
 //! The output is reproducible: the time is `SOURCE_DATE_EPOCH` or that of the commit, never that of
 //! the build. Outside a checkout of this repository the commit is `unknown`, unless `KRAFT_COMMIT`
@@ -39,6 +39,9 @@ fn main() {
     if is_small() {
         leave_out_unwind_tables();
         pack_relocations();
+    } else if is_unoptimised() {
+        // Tests start it ten thousand times: the linker relocates its 260,000 addresses once.
+        println!("cargo::rustc-link-arg-bins=-no-pie");
     }
     println!("cargo::rustc-env=KRAFT_COMMIT={commit}");
     println!("cargo::rustc-env=KRAFT_BUILD_EPOCH={epoch}");
@@ -48,11 +51,25 @@ fn main() {
 /// Returns whether the linker may save space: in a release for Linux. Not if the user chose a linker: some read
 /// no scripts.
 fn is_small() -> bool {
-    let release = variable("PROFILE").as_deref() == Some("release");
     let linux = variable("CARGO_CFG_TARGET_OS").as_deref() == Some("linux");
-    let own_linker =
-        variable("CARGO_ENCODED_RUSTFLAGS").is_some_and(|flags| flags.contains("link"));
-    release && linux && !own_linker
+    is_release() && linux && !has_own_linker()
+}
+
+fn is_unoptimised() -> bool {
+    let gnu = variable("CARGO_CFG_TARGET_ENV").as_deref() == Some("gnu");
+    !is_release() && gnu && is_for_this_host() && !has_own_linker()
+}
+
+fn is_release() -> bool {
+    variable("PROFILE").as_deref() == Some("release")
+}
+
+fn is_for_this_host() -> bool {
+    variable("HOST") == variable("TARGET")
+}
+
+fn has_own_linker() -> bool {
+    variable("CARGO_ENCODED_RUSTFLAGS").is_some_and(|flags| flags.contains("link"))
 }
 
 /// Leaves out the tables for unwinding: a release never unwinds, a panic aborts it, and they are an eighth of it.
@@ -71,7 +88,7 @@ fn leave_out_unwind_tables() {
 /// which reads it; linkers for other processors may not write it.
 fn pack_relocations() {
     let reads = match variable("CARGO_CFG_TARGET_ENV").as_deref() {
-        Some("gnu") => variable("HOST") == variable("TARGET") && has_glibc_2_36(),
+        Some("gnu") => is_for_this_host() && has_glibc_2_36(),
         Some("musl") => {
             let arch = variable("CARGO_CFG_TARGET_ARCH");
             variable("HOST").is_some_and(|host| host.split('-').next() == arch.as_deref())

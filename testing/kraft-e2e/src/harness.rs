@@ -17,6 +17,9 @@ use crate::{output_schema, program};
 /// between "slow" and "never".
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
+/// Between two looks of [`eventually`]: each may start kraft, while other tests compute.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// Returns the `kraft` under test: `KRAFT_BIN`, else the workspace's own, built on first use.
 pub fn kraft_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -306,9 +309,11 @@ pub fn is_running(pid: Pid) -> bool {
 /// Waits until `condition` holds; panics with `what` if it never does.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(10);
     while !condition() {
         assert!(Instant::now() < deadline, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
