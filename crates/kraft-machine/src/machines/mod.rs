@@ -46,7 +46,7 @@ pub(crate) use start::{ENVIRONMENT, PROFILE, READY_TIMEOUT, Report, SAVED_AS};
 pub use start::{StartError, StartOptions};
 pub(crate) use status::{Status, exit_status, reported_ending};
 
-/// How long a monitor may take to record an end of which nobody else knows the reason.
+/// How long a monitor may take to record an end whose reason no other process knows.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The interval of looking whether it has.

@@ -255,7 +255,7 @@ fn who_looks_before_the_monitor_has_recorded_the_end_gets_the_same_answer() {
     });
     assert_eq!(found.end, Some(EndReason::Killed { signal: Some(9) }));
 
-    // A monitor that does not run keeps nobody waiting for long.
+    // A monitor that does not run keeps no one waiting for long.
     bench.machines.start(&id).unwrap();
     let machine = bench.machines.get(id).unwrap();
     let monitor = Identity::of(machine.monitor_pid.unwrap()).unwrap();
