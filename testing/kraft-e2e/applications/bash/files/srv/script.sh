@@ -24,19 +24,20 @@ echo "$line"
 exec {COPROC[1]}>&-
 comm -13 <(seq 1 5) <(seq 1 6)
 pids=()
-trap 'jobs_ended=$((jobs_ended + 1))' CHLD
 for i in {1..20}; do
     (exit "$i") &
     pids+=($!)
 done
 sum=0
 for pid in "${pids[@]}"; do
-    # A wait that a trap interrupts gives more than 128.
-    while wait "$pid"; status=$?; ((status > 128)); do :; done
-    sum=$((sum + status))
+    wait "$pid"
+    sum=$((sum + $?))
 done
-trap - CHLD
 echo "statuses sum up to $sum"
+# Not for the jobs above: bash 5.2 corrupts its heap, on Linux as well, when a trap of SIGCHLD interrupts `wait`.
+trap 'jobs_ended=$((jobs_ended + 1))' CHLD
+sleep 0.01
+trap - CHLD
 ((jobs_ended > 0)) && echo "SIGCHLD came"
 (trap 'echo "in a subshell"; exit 9' TERM; kill -TERM "$BASHPID"; sleep 10)
 echo "it ended with $?"
