@@ -9,12 +9,14 @@ use axum::routing::get;
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// Answers after as many requests as `/hold/{number}` says are held at once, or after a minute.
+/// Answers after as many requests as `/hold/{number}` says were held at once, or after a minute. One that is
+/// alone for three seconds is answered then: `ab` sends the others after the answer to its first one.
 async fn hold(number: axum::extract::Path<usize>) -> String {
     let held = HELD.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(held, Ordering::SeqCst);
-    for _ in 0..600 {
-        if MOST.load(Ordering::SeqCst) >= *number {
+    for tenths in 0..600 {
+        let alone = tenths >= 30 && HELD.load(Ordering::SeqCst) == 1;
+        if alone || MOST.load(Ordering::SeqCst) >= *number {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
