@@ -10,7 +10,7 @@ use crate::catalog::{BASH, PYTHON};
 use crate::guest::Guest;
 
 /// Copies programs into a root filesystem, with the libraries that they are linked with.
-fn copy(root: &Path, programs: &[&str]) {
+pub(crate) fn copy(root: &Path, programs: &[&str]) {
     for program in programs {
         let listed = Command::new("ldd").arg(program).output().unwrap();
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -39,7 +39,7 @@ fn run(root: &Path, memory: u32, program: &[&str], script: &str, expected: (&str
 }
 
 /// Returns whether this host has programs, and the runtime is built.
-fn here(programs: &[&str]) -> bool {
+pub(crate) fn here(programs: &[&str]) -> bool {
     if !has_builtin_runtime() {
         skip("the built-in runtime is not built: make runtime");
         return false;

@@ -4,6 +4,7 @@
 //! `make projects` creates and runs projects of every kind with `kraft init` and `kraft run`. What needs no
 //! root filesystem of its own is in `host.rs`, and part of `make test`.
 
+mod by_name;
 mod catalog;
 mod clients;
 mod connections;
