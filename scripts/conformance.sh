@@ -37,15 +37,22 @@ missing() { # PROGRAM...
     [[ ${#absent[@]} == 0 ]] || echo "${absent[*]}"
 }
 
-# Fetches one commit of a repository.
-fetch() { # SUITE URL COMMIT
-    local directory=$into/$1
+# Fetches one commit, from the first repository that has it.
+fetch() { # SUITE COMMIT URL...
+    local suite=$1 commit=$2 directory=$into/$1 url fetched=no
     [[ ! -e $directory/.git/fetched ]] || return 0
-    say "fetching $1 from $2"
+    shift 2
     mkdir -p "$directory"
     git -C "$directory" init --quiet
-    git -C "$directory" fetch --quiet --depth 1 "$2" "$3" 2>"$into/$1.fetch.log" ||
-        skip "$1" "$2 cannot be fetched: $(head -n 1 "$into/$1.fetch.log")"
+    for url in "$@"; do
+        say "fetching $suite from $url"
+        if git -C "$directory" fetch --quiet --depth 1 "$url" "$commit" 2>"$into/$suite.fetch.log"; then
+            fetched=yes
+            break
+        fi
+    done
+    [[ $fetched == yes ]] ||
+        skip "$suite" "$url cannot be fetched: $(head -n 1 "$into/$suite.fetch.log")"
     git -C "$directory" -c advice.detachedHead=false checkout --quiet FETCH_HEAD
     touch "$directory/.git/fetched"
 }
@@ -54,8 +61,8 @@ compile_ltp() {
     local absent directory log=$into/ltp.build.log
     absent=$(missing git make gcc autoconf automake m4 pkg-config)
     [[ -z $absent ]] || skip ltp "needed to compile it: $absent"
-    fetch ltp "${LTP_REPOSITORY:-https://github.com/linux-test-project/ltp.git}" \
-        695827725f4fc14fe583043127e0335c29bbd52d
+    fetch ltp 695827725f4fc14fe583043127e0335c29bbd52d \
+        "${LTP_REPOSITORY:-https://github.com/linux-test-project/ltp.git}"
     ltp=$into/ltp
     [[ ! -e $ltp/compiled ]] || return 0
     say "compiling ltp, with its output in $log"
@@ -101,8 +108,8 @@ compile_libc_test() {
     local absent log=$into/libc-test.build.log
     absent=$(missing git make musl-gcc)
     [[ -z $absent ]] || skip libc-test "needed to compile it: $absent"
-    fetch libc-test "${LIBC_TEST_REPOSITORY:-https://repo.or.cz/libc-test.git}" \
-        f2bac7711bec93467b73bec1465579ea0b8d5071
+    fetch libc-test f2bac7711bec93467b73bec1465579ea0b8d5071 \
+        "${LIBC_TEST_REPOSITORY:-https://repo.or.cz/libc-test.git}" https://github.com/Boeing/libc-test.git
     libc_test=$into/libc-test
     [[ ! -e $libc_test/compiled ]] || return 0
     say "compiling libc-test, with its output in $log"
@@ -153,7 +160,8 @@ for test in \$(sed -n "\$1,\$2p" /tests); do
     timeout -s KILL $patience "/t/\$test" >/output 2>&1 </dev/null
     status=\$?
     if [ \$status != 0 ] && grep -qE "\$not_applicable" /output; then status=32; fi
-    echo "RESULT \$test \$status"
+    # A test may have written part of a line to the console.
+    printf '\nRESULT %s %s\n' "\$test" "\$status"
     case \$status in 0 | 32) ;; *) tail -n 20 /output | cut -c 1-300 ;; esac
     rm -rf /tmp/*
 done
