@@ -225,6 +225,16 @@ impl Record {
         spare(dir).replace(&self.to_json())
     }
 
+    /// As [`store`](Self::store), for a change that a loss of power may undo.
+    pub(crate) fn store_soon(&self, dir: &MachineDir) -> Result<(), fs::Error> {
+        spare(dir).replace_soon(&self.to_json())
+    }
+
+    /// Writes the record of a machine whose directory is not complete.
+    pub(crate) fn create(&self, dir: &MachineDir) -> Result<(), fs::Error> {
+        spare(dir).create(&self.to_json())
+    }
+
     /// Reserves disk space, so that the end can be recorded even if the disk is full then.
     pub(crate) fn reserve(&self, dir: &MachineDir) -> Result<(), fs::Error> {
         // Until the end, a few lines are added: twice the size is enough.

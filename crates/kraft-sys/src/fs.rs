@@ -208,16 +208,38 @@ impl Spare {
     /// Returns when content and name are on disk. The caller must hold a lock against concurrent
     /// replacement.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.replace_soon(bytes)?;
+        sync_dir(parent(&self.target))
+    }
+
+    /// As [`replace`](Self::replace), but returns when the content is on disk and all processes see it:
+    /// until the directory is flushed, the earlier file may be back after a loss of power.
+    pub fn replace_soon(&self, bytes: &[u8]) -> Result<(), Error> {
+        let file = self.write(bytes)?;
+        let synced = file.sync_all();
+        synced.map_err(Error::on("write", &self.target))?;
+        rename(&self.path, &self.target)
+    }
+
+    /// As [`replace`](Self::replace), for a target in a directory that no other process reads yet: content
+    /// and name are flushed together, with whatever else is new there.
+    pub fn create(&self, bytes: &[u8]) -> Result<(), Error> {
+        let file = self.write(bytes)?;
+        rename(&self.path, &self.target)?;
+        let synced = file.sync_all();
+        synced.map_err(Error::on("write", &self.target))?;
+        sync_dir(parent(&self.target))
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<File, Error> {
         let mut file = open_own(&self.path, OpenOptions::new().write(true))?;
         let mut write = || -> io::Result<()> {
             // Overwrite before truncating, so that the reserved blocks are reused.
             file.write_all(bytes)?;
-            file.set_len(bytes.len() as u64)?;
-            file.sync_all()
+            file.set_len(bytes.len() as u64)
         };
         write().map_err(Error::on("write", &self.target))?;
-        rename(&self.path, &self.target)?;
-        sync_dir(parent(&self.target))
+        Ok(file)
     }
 }
 

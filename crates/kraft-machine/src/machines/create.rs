@@ -75,7 +75,11 @@ impl Machines {
         let mut record = Record::new(id, name.to_owned(), spec, now());
         complete(&dir, id, &mut record)?;
         record.reserve(&dir)?;
-        record.store(&dir)?;
+        record.create(&dir)?;
+        if dir.saved().exists() {
+            // After the record, with which a journal has written this as well.
+            fs::sync_dir(&dir.saved())?;
+        }
         fs::rename(dir.path(), self.layout.machine(id).path())?;
         fs::sync_dir(&self.layout.machines())?;
         Ok(())

@@ -69,6 +69,7 @@ impl Machines {
         let _partial = Lock::exclusive(&partial)?;
         let link = || -> Result<(), Error> {
             link_files(&locked.dir.saved(), &partial)?;
+            fs::sync_dir(&partial)?;
             if !partial.join(KERNEL).exists() {
                 SavedMachine::copy_kernel(&locked.record.spec.get().kernel, &partial)?;
             }
@@ -259,7 +260,8 @@ impl Machines {
     }
 }
 
-/// Links the files of a saved machine into another directory, which is made if it is missing.
+/// Links the files of a saved machine into another directory, which is made if it is missing and not
+/// flushed to disk.
 fn link_files(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to, 0o700)?;
     for name in [Saved::MEMORY, Saved::STATE, KERNEL, MANIFEST] {
@@ -268,7 +270,6 @@ fn link_files(from: &Path, to: &Path) -> Result<(), Error> {
             fs::link_or_copy(&file, &to.join(name))?;
         }
     }
-    fs::sync_dir(to)?;
     Ok(())
 }
 

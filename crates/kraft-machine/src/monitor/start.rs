@@ -411,7 +411,8 @@ impl<'a> Start<'a> {
             ports: published.clone(),
             hidden_ports: hidden.clone().unwrap_or_default(),
         });
-        self.record.store(self.dir)?;
+        // After a loss of power nothing starts, whichever record is there.
+        self.record.store_soon(self.dir)?;
         Ok(Ports { published, hidden })
     }
 
