@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,15 @@ use kraft_sys::tool;
 
 use crate::console;
 use crate::driver::{BootError, Driver, Extras, Launch, ProgramError, Vmm};
+use crate::file_watch::FileWatch;
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, READY_TIMEOUT, StartError};
 
-/// The time between two checks whether a VMM is ready. A restored machine waits for half of it on average.
+/// The time between two checks whether a VMM is ready, where the event log cannot be watched.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The time between two checks where it can.
+const WATCHED_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Extras {
     /// Gives up the one that a VMM refused when it exited with this error; `false` if it was neither.
@@ -133,11 +137,19 @@ impl Launcher<'_> {
         let is_ready = || self.driver.events(self.dir).is_ready();
         let deadline = Instant::now() + READY_TIMEOUT;
         let handle = Process::open(vmm).map_err(system)?;
+        let watch = FileWatch::new([self.dir.events()]);
+        let interval = watch.as_ref().map_or(POLL_INTERVAL, |_| WATCHED_INTERVAL);
         while let Some(handle) = &handle {
+            // First: what is written after the check is noticed.
+            watch.as_ref().map(FileWatch::clear);
             if is_ready() {
                 return Ok(());
             }
-            if handle.wait(Some(POLL_INTERVAL)).map_err(system)? {
+            let files = [Some(handle.as_fd()), watch.as_ref().map(AsFd::as_fd)];
+            let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().collect();
+            let until = Some(Instant::now() + interval);
+            let changed = process::wait_readable(&files, until).map_err(system)?;
+            if changed.first() == Some(&true) {
                 break;
             }
             if Instant::now() > deadline {

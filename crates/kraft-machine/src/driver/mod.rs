@@ -40,7 +40,7 @@ mod trial;
 pub use boot::BootError;
 pub use control::{Action, ControlError};
 pub use program::{Installed, Limitation, Origin, ProgramError};
-pub use saved::{Conditions, Misfit, Saved, SavedError};
+pub use saved::{Conditions, Misfit, Restored, Saved, SavedError};
 
 /// Returns the driver of this crate for a platform; `None` if there is none yet.
 pub fn built_in(platform: Platform) -> Option<&'static dyn Driver> {
@@ -153,14 +153,14 @@ pub trait Driver: Debug + Sync {
     }
 
     /// Has a VMM that was launched with [`Launch::saved`] and is ready restore its guest. `state`
-    /// is the content of the file [`Saved::STATE`]. Returns when the guest could be resumed.
-    fn restore(
+    /// is the content of the file [`Saved::STATE`]. Returns the guest when it can be resumed.
+    fn restore<'a>(
         &self,
-        vmm: &Vmm<'_>,
+        vmm: &Vmm<'a>,
         launch: &Launch<'_>,
         state: &[u8],
         limit: Duration,
-    ) -> Result<(), SavedError> {
+    ) -> Result<Box<dyn Restored + 'a>, SavedError> {
         let _ = (vmm, launch, state, limit);
         Err(SavedError::Unsupported)
     }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use kraft_core::machine::Acceleration;
 use serde::{Deserialize, Serialize};
 
+use crate::driver::ControlError;
+
 /// Saved memory and devices that a guest is restored from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
@@ -40,6 +42,12 @@ pub struct Conditions {
     pub devices: Vec<String>,
     /// The memory in bytes.
     pub memory: u64,
+}
+
+/// A guest that was restored and does not run yet.
+pub trait Restored {
+    /// Has the guest continue.
+    fn resume(self: Box<Self>) -> Result<(), ControlError>;
 }
 
 /// A condition that does not hold.

@@ -197,18 +197,30 @@ impl<'a> Start<'a> {
             Some(_) => Some(Source::open(self.dir, &spec)?),
             None => None,
         };
-        let kernel_line = kernel_line(&spec)?;
+        let source = source.as_ref();
+        self.run_from(source, &spec, command_line)
+            .map_err(|error| restore::refused(error, source))
+    }
+
+    /// Starts the VMM, which restores the guest from a source if there is one.
+    fn run_from(
+        &mut self,
+        source: Option<&Source>,
+        spec: &MachineSpec,
+        command_line: &mut Option<String>,
+    ) -> Result<Started, StartError> {
+        let kernel_line = kernel_line(spec)?;
         let drivers = &self.machines.settings.drivers;
         let driver = drivers.get(spec.platform)?;
         let program = driver.program(spec.arch, drivers.configured(spec.platform));
-        let ports = self.claim_ports(driver, &spec)?;
+        let ports = self.claim_ports(driver, spec)?;
         let mut extras = Extras {
             sandbox: driver.can_be_sandboxed(&program),
             // A restored guest has the board that it had.
             small_board: source.is_none(),
         };
         loop {
-            let mut attached = self.attach(&spec, ports.of_network())?;
+            let mut attached = self.attach(spec, ports.of_network())?;
             if driver.capabilities().opens_cards {
                 let closed = attached.into_iter().map(Attachment::close_card);
                 attached = closed.collect::<Result<_, _>>()?;
@@ -216,19 +228,19 @@ impl<'a> Start<'a> {
             let cards: Vec<Card<'_>> = attached.iter().map(card).collect();
             let launch = Launch {
                 id: self.record.id,
-                spec: &spec,
+                spec,
                 kernel_line: &kernel_line,
                 events: self.dir.events_name(),
                 ports: ports.of_vmm(),
                 cards: &cards,
                 program: &program,
                 extras,
-                saved: source.as_ref().map(|source| &source.saved),
+                saved: source.map(|source| &source.saved),
                 profile: self.profile,
             };
-            let console = self.prepare_files(driver, &spec)?;
+            let console = self.prepare_files(driver, spec)?;
             *command_line = loggable(driver, &launch);
-            match self.launch(driver, &launch, &attached, &ports, source.as_ref()) {
+            match self.launch(driver, &launch, &attached, &ports, source) {
                 Ok((child, vmm, compactor)) => {
                     return Ok(Started {
                         driver,
@@ -240,7 +252,7 @@ impl<'a> Start<'a> {
                     });
                 }
                 Err(error) if extras.give_up(driver, self.dir, &error) => {}
-                Err(error) => return Err(restore::refused(error, source.as_ref())),
+                Err(error) => return Err(error),
             }
         }
     }

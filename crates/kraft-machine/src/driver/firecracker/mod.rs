@@ -23,7 +23,7 @@ use kraft_sys::fs;
 
 use crate::driver::{
     Action, BootError, Capabilities, Conditions, ControlError, Driver, Exited, Installed, Launch,
-    Origin, ProgramError, SavedError, Vmm,
+    Origin, ProgramError, Restored, SavedError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -130,14 +130,15 @@ impl Driver for Firecracker {
         saved::save(vmm, to, limit)
     }
 
-    fn restore(
+    fn restore<'a>(
         &self,
-        vmm: &Vmm<'_>,
+        vmm: &Vmm<'a>,
         launch: &Launch<'_>,
         _: &[u8],
         limit: Duration,
-    ) -> Result<(), SavedError> {
-        saved::restore(vmm, launch, limit)
+    ) -> Result<Box<dyn Restored + 'a>, SavedError> {
+        let restored = saved::restore(vmm, launch, limit)?;
+        Ok(Box::new(restored))
     }
 
     fn ending(&self, exited: &Exited<'_>) -> Option<Ending> {

@@ -17,10 +17,11 @@ use kraft_sys::fs;
 use super::api::{Api, ApiError};
 use super::memory::make_sparse;
 use super::request::{MemoryBackend, NetworkOverride, Request, SnapshotCreate, SnapshotLoad};
-use super::{faults, jail};
+use super::{control, faults, jail};
 use crate::driver::program::Version;
 use crate::driver::saved::host_model;
-use crate::driver::{Conditions, Launch, Saved, SavedError, Vmm};
+use crate::driver::{Action, Conditions, ControlError, Launch, Restored, Saved, SavedError, Vmm};
+use crate::layout::MachineDir;
 
 /// The first version that gives a restored card to another device of the host.
 const OTHER_DEVICES: Version = Version(1, 12, 0);
@@ -87,11 +88,11 @@ pub(super) fn save(vmm: &Vmm<'_>, to: &Path, limit: Duration) -> Result<Conditio
 
 /// Has a Firecracker that has no machine restore its guest; see
 /// [`Driver::restore`](crate::driver::Driver::restore). Its jail has the files already.
-pub(super) fn restore(
-    vmm: &Vmm<'_>,
+pub(super) fn restore<'a>(
+    vmm: &Vmm<'a>,
     launch: &Launch<'_>,
     limit: Duration,
-) -> Result<(), SavedError> {
+) -> Result<impl Restored + use<'a>, SavedError> {
     let Some(saved) = launch.saved else {
         return Err(SavedError::Unsupported);
     };
@@ -114,14 +115,30 @@ pub(super) fn restore(
             host_dev_name: card.device,
         }));
     }
-    Ok(api.send(&Request::SnapshotLoad(SnapshotLoad {
+    api.send(&Request::SnapshotLoad(SnapshotLoad {
         snapshot_path: &state,
         mem_backend: MemoryBackend {
             backend_type: "File",
             backend_path: &memory,
         },
         network_overrides: overrides,
-    }))?)
+    }))?;
+    Ok(Paused {
+        dir: vmm.dir,
+        limit,
+    })
+}
+
+/// A Firecracker whose guest was restored.
+struct Paused<'a> {
+    dir: &'a MachineDir,
+    limit: Duration,
+}
+
+impl Restored for Paused<'_> {
+    fn resume(self: Box<Self>) -> Result<(), ControlError> {
+        control::control(self.dir, Action::Resume, self.limit)
+    }
 }
 
 /// Returns what a Firecracker of this version is like whose machine has these cards and this memory.

@@ -20,7 +20,7 @@ use kraft_sys::fs;
 
 use crate::driver::{
     Action, Capabilities, Conditions, ControlError, Driver, Exited, GuestTimes, Installed, Launch,
-    Origin, ProgramError, SavedError, Vmm,
+    Origin, ProgramError, Restored, SavedError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -98,14 +98,15 @@ impl Driver for Qemu {
         saved::save(vmm, to, limit)
     }
 
-    fn restore(
+    fn restore<'a>(
         &self,
-        vmm: &Vmm<'_>,
+        vmm: &Vmm<'a>,
         launch: &Launch<'_>,
         state: &[u8],
         limit: Duration,
-    ) -> Result<(), SavedError> {
-        saved::restore(vmm, launch, state, limit)
+    ) -> Result<Box<dyn Restored + 'a>, SavedError> {
+        let restored = saved::restore(vmm, launch, state, limit)?;
+        Ok(Box::new(restored))
     }
 
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString> {

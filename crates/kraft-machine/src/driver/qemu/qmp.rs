@@ -60,6 +60,8 @@ pub(super) struct Qmp {
     received: Vec<u8>,
     last_id: u64,
     limit: Duration,
+    /// What the greeting said about QEMU's version.
+    version: Value,
 }
 
 #[derive(Serialize)]
@@ -73,11 +75,17 @@ struct Command<'a> {
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "QMP")]
-    greeting: Option<serde::de::IgnoredAny>,
+    greeting: Option<Greeting>,
     #[serde(rename = "return")]
     answer: Option<Value>,
     error: Option<Refusal>,
     id: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    #[serde(default)]
+    version: Value,
 }
 
 #[derive(Deserialize)]
@@ -99,20 +107,21 @@ impl Qmp {
             received: Vec::new(),
             last_id: 0,
             limit,
+            version: Value::Null,
         };
-        qmp.wait_for_greeting(deadline)?;
+        qmp.version = qmp.wait_for_greeting(deadline)?.version;
         qmp.execute("qmp_capabilities")?;
         Ok(qmp)
     }
 
     /// Skips everything before the greeting: QEMU may first send events, or the rest of a message,
     /// that it wrote for an earlier client.
-    fn wait_for_greeting(&mut self, deadline: Instant) -> Result<(), QmpError> {
+    fn wait_for_greeting(&mut self, deadline: Instant) -> Result<Greeting, QmpError> {
         loop {
             let line = self.line(deadline)?;
-            let message = serde_json::from_slice::<Message>(&line);
-            if message.is_ok_and(|message| message.greeting.is_some()) {
-                return Ok(());
+            let message = serde_json::from_slice::<Message>(&line).ok();
+            if let Some(greeting) = message.and_then(|message| message.greeting) {
+                return Ok(greeting);
             }
         }
     }
@@ -177,8 +186,8 @@ impl Qmp {
     }
 
     /// Returns QEMU's name and version: `QEMU 10.0.2 (Debian 1:10.0.2+ds-2)`.
-    pub(super) fn version(&mut self) -> Result<String, QmpError> {
-        let answer = self.execute("query-version")?;
+    pub(super) fn version(&self) -> Result<String, QmpError> {
+        let answer = &self.version;
         let number = |part: &str| answer.get("qemu")?.get(part)?.as_u64();
         let (Some(major), Some(minor), Some(micro)) =
             (number("major"), number("minor"), number("micro"))
@@ -267,6 +276,16 @@ mod tests {
 
     /// Connects to a server that sends all of `lines` at once and then closes, or sends nothing more.
     fn execute(lines: &[u8], stay: bool) -> Result<Value, QmpError> {
+        let limit = if stay { 100 } else { 20_000 };
+        connected(lines, stay, limit, |qmp| qmp?.execute("stop"))
+    }
+
+    fn connected<T>(
+        lines: &[u8],
+        stay: bool,
+        limit: u64,
+        run: impl FnOnce(Result<Qmp, QmpError>) -> T,
+    ) -> T {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
@@ -283,11 +302,10 @@ mod tests {
                 let _ = stream.read_to_end(&mut Vec::new());
             }
         });
-        let limit = Duration::from_millis(if stay { 100 } else { 20_000 });
-        let answer = Qmp::connect(&path, limit).and_then(|mut qmp| qmp.execute("stop"));
+        let result = run(Qmp::connect(&path, Duration::from_millis(limit)));
         drop(done);
         server.join().unwrap();
-        answer
+        result
     }
 
     #[test]
@@ -308,6 +326,34 @@ mod tests {
         ] {
             let lines = format!("{before}{GREETING}{READY}{{\"return\": 3, \"id\": 2}}\n");
             assert_eq!(execute(lines.as_bytes(), false).unwrap(), Value::from(3));
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_greeting() {
+        let version = |said: &str| {
+            let greeting = format!("{{\"QMP\": {{{said}}}}}\n");
+            let lines = format!("{greeting}{READY}");
+            connected(lines.as_bytes(), false, 20_000, |qmp| qmp?.version())
+        };
+        let numbers = r#""qemu": {"major": 10, "minor": 0, "micro": 2}"#;
+        let debian = format!(r#""version": {{{numbers}, "package": "Debian 1:10.0.2+ds-2 "}}"#);
+        assert_eq!(
+            version(&debian).unwrap(),
+            "QEMU 10.0.2 Debian 1:10.0.2+ds-2"
+        );
+        let plain = format!(r#""version": {{{numbers}, "package": ""}}"#);
+        assert_eq!(version(&plain).unwrap(), "QEMU 10.0.2");
+        for missing in [
+            "",
+            r#""version": 5"#,
+            r#""version": {"qemu": {"major": 10}}"#,
+        ] {
+            let error = version(missing).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "invalid QMP message from the VMM: a version is missing"
+            );
         }
     }
 
@@ -349,7 +395,7 @@ mod tests {
         the VMM closed the QMP connection
         invalid QMP message from the VMM: expected value at line 1 column 1
         invalid QMP message from the VMM: a line is too long
-        invalid QMP message from the VMM: EOF while parsing a list at line 2 column 0
+        invalid QMP message from the VMM: recursion limit exceeded at line 1 column 128
         the VMM did not answer within 100 ms
         the VMM did not answer within 100 ms
         ");

@@ -7,7 +7,8 @@
 //! certain version, nor the right to write large files.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use super::qmp::{Qmp, QmpError};
 use super::stream::{self, StreamError};
 use super::{argv, control};
 use crate::driver::saved::host_model;
-use crate::driver::{Conditions, Launch, Saved, SavedError, Vmm};
+use crate::driver::{Conditions, ControlError, Launch, Restored, Saved, SavedError, Vmm};
 use crate::layout::MachineDir;
 
 /// The socket that QEMU sends a migration stream to, or gets one from; its working directory is
@@ -34,6 +35,9 @@ const BUFFER: usize = 1 << 20;
 
 /// The time between two questions whether QEMU has finished.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long QEMU may take to restore a guest before it is asked whether it has finished.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(20);
 
 impl From<QmpError> for SavedError {
     fn from(error: QmpError) -> Self {
@@ -181,7 +185,7 @@ pub(super) fn restore(
     launch: &Launch<'_>,
     state: &[u8],
     limit: Duration,
-) -> Result<(), SavedError> {
+) -> Result<Qmp, SavedError> {
     let Some(saved) = launch.saved else {
         return Err(SavedError::Unsupported);
     };
@@ -209,7 +213,7 @@ pub(super) fn restore(
         .set_write_timeout(Some(limit))
         .map_err(SavedError::File)?;
     let sent = stream.write_all(state);
-    drop(stream);
+    wait_until_closed(stream);
     let deadline = Instant::now() + limit;
     loop {
         match qmp.status()?.as_str() {
@@ -227,7 +231,27 @@ pub(super) fn restore(
             .iter()
             .try_for_each(|port| publish(&mut qmp, port))?;
     }
-    Ok(())
+    Ok(qmp)
+}
+
+/// The connection on which the guest was restored: QEMU takes a millisecond for another one.
+impl Restored for Qmp {
+    fn resume(mut self: Box<Self>) -> Result<(), ControlError> {
+        let resumed = self.execute("cont");
+        resumed
+            .map(drop)
+            .map_err(|error| ControlError::Vmm(error.into()))
+    }
+}
+
+/// Waits until QEMU closes a stream that was sent, which it does when it has finished or failed; not for
+/// long, since a version may close it later.
+fn wait_until_closed(mut stream: UnixStream) {
+    // If this is not possible, QEMU is asked instead.
+    let _ = stream.shutdown(Shutdown::Write);
+    if stream.set_read_timeout(Some(CLOSE_TIMEOUT)).is_ok() {
+        let _ = stream.read(&mut [0]);
+    }
 }
 
 /// Has user networking forward a port. The only command for that is one of QEMU's human monitor, which answers
