@@ -43,7 +43,7 @@ const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Publishes the ports of a machine that is awake while `run` waits for its end, and saves the machine
 /// when it is idle. Unless `is_ready`, it does not sleep before its program listens on all TCP ports: the
-/// connection that wakes it would be refused.
+/// connection that wakes it would be refused. One that is ready is [published](publish_awake) already.
 pub(super) fn when_idle<T>(
     machines: &Machines,
     dir: &MachineDir,
@@ -61,7 +61,9 @@ pub(super) fn when_idle<T>(
     let Some((route, limit)) = plan else {
         return run();
     };
-    publisher.awake(route.clone());
+    if !is_ready {
+        publisher.awake(route.clone());
+    }
     let (stop, stopped) = mpsc::channel();
     let run_of_machine = AwakeRun {
         machines,
@@ -82,6 +84,17 @@ pub(super) fn when_idle<T>(
         drop(stop);
         ended
     })
+}
+
+/// Publishes the ports of a machine that was resumed. The connection that woke it waits for this: what else
+/// a start has to record comes later.
+pub(super) fn publish_awake(machines: &Machines, record: &Record, publisher: Option<&Publisher>) {
+    let sleeps = record.spec.get().lifecycle.sleep_after_ms.is_some();
+    if let (true, Some(publisher)) = (sleeps, publisher)
+        && let Some(route) = route(machines, record)
+    {
+        publisher.awake(route);
+    }
 }
 
 /// The time in which a machine that sleeps when it is idle is awake.

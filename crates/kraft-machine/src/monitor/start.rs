@@ -20,6 +20,7 @@ use serde_json::Map;
 
 use super::publish::{self, Publisher};
 use super::restore::{self, Source};
+use super::sleep;
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
 use crate::driver::{Card, Driver, Extras, Launch, Vmm};
@@ -335,6 +336,7 @@ impl<'a> Start<'a> {
     ) -> Result<(), StartError> {
         let dir = self.dir;
         source.restore(driver, launch, &Vmm { dir, process }, &self.record.name)?;
+        sleep::publish_awake(self.machines, &self.record, self.publisher.as_ref());
         if let Some(run) = &mut self.record.run {
             run.restoring = None;
         }
