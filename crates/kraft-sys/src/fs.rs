@@ -865,6 +865,13 @@ mod tests {
         assert_eq!(std::fs::read(&target).unwrap(), b"short");
         spare.replace(b"and without a reserve").unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"and without a reserve");
+        spare.replace_soon(b"seen at once").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"seen at once");
+        assert_eq!(names(dir.path()), ["a"]);
+        std::fs::remove_file(&target).unwrap();
+        spare.reserve(65536).unwrap();
+        spare.create(b"new").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
         assert_eq!(names(dir.path()), ["a"]);
     }
 
