@@ -18,7 +18,7 @@ use rustix::process::{
 };
 use rustix::time::ClockId;
 
-use super::Life;
+use super::{Life, Stat};
 
 /// Counts from the boot, also while the host sleeps.
 pub(crate) const UPTIME: ClockId = ClockId::Boottime;
@@ -44,22 +44,13 @@ pub(crate) fn short_path(dir: &File) -> PathBuf {
 
 /// Reads whether a process runs, and its start in clock ticks after boot.
 pub(crate) fn stat(pid: u32) -> Option<(Life, u64)> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Returns fields 3 and 22 of a line of `/proc/PID/stat` (`proc_pid_stat(5)`).
-fn parse_stat(stat: &[u8]) -> Option<(Life, u64)> {
-    // Field 2 is the program name in parentheses and may contain any character, including
-    // parentheses.
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let life = match fields.next()? {
-        "Z" | "X" | "x" => Life::Ended,
-        _ => Life::Running,
+    let stat = Stat::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)?;
+    let life = if stat.has_ended() {
+        Life::Ended
+    } else {
+        Life::Running
     };
-    // Field 3 was consumed; field 22 is the nineteenth after it.
-    Some((life, fields.nth(18)?.parse().ok()?))
+    Some((life, stat.started))
 }
 
 /// A pidfd: becomes readable when its process ends.
@@ -272,32 +263,5 @@ pub(crate) fn open_beneath(
     ) {
         Err(Errno::PERM) => Err(Errno::NOSYS),
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_is_found_behind_any_program_name() {
-        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        for name in ["x", "a) R 1 2", "((", ") Z", ""] {
-            let line = format!("42 ({name}) {tail}");
-            assert_eq!(
-                parse_stat(line.as_bytes()),
-                Some((Life::Running, 4711)),
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn zombies_have_ended_and_garbage_has_no_start() {
-        let zombie = "42 (x) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_stat(zombie.as_bytes()), Some((Life::Ended, 4711)));
-        for line in ["", "42 (x", "42 (x)", "42 (x) S 1 2", ")"] {
-            assert_eq!(parse_stat(line.as_bytes()), None, "{line}");
-        }
     }
 }

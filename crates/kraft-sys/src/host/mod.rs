@@ -4,7 +4,11 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+mod stat;
+#[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+#[cfg(target_os = "linux")]
+pub(crate) use stat::Stat;
 
 #[cfg(target_os = "macos")]
 mod macos;
