@@ -33,8 +33,8 @@ FEATURES = $$(compgen -G 'runtime/build/*.xz' >/dev/null && echo --features kraf
 # selection, each crate of the workspace and half of its dependencies are compiled again.
 ALL = --workspace --example monitor --locked
 
-# The processors of this host, and at least four.
-TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
+# The processors of this host, and at least five.
+TESTS_AT_ONCE = $(shell n=$$(nproc); echo $$((n > 5 ? n : 5)))
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
