@@ -9,11 +9,17 @@ use kraft_e2e::guest::{Report, mini};
 use kraft_e2e::harness::{Bench, Outcome, has_builtin_runtime, repository};
 use kraft_e2e::registry::Registry;
 
-/// Returns an example, built on first use, if `cargo test --workspace` has not built it: with any
-/// other selection of packages, half of the crates would be compiled again.
+/// Returns an example, built on first use: not by `make test`, which has built all, and where other tests would wait
+/// for cargo's lock. With any other selection of packages, half of the crates would be compiled again.
 fn example(name: &str) -> PathBuf {
-    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
-    let directory = EXAMPLES.get_or_init(|| {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    // A test binary is in target/debug/deps, examples are in target/debug/examples.
+    let test = std::env::current_exe().unwrap();
+    let example = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    BUILT.get_or_init(|| {
+        if std::env::var_os("KRAFT_BIN").is_some() && example.exists() {
+            return;
+        }
         let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--workspace", "--examples"])
@@ -21,15 +27,10 @@ fn example(name: &str) -> PathBuf {
         if has_builtin_runtime() {
             build.args(["--features", "kraft/builtin-runtime"]);
         }
-        assert!(
-            build.status().unwrap().success(),
-            "cannot build the examples"
-        );
-        // A test binary is in target/debug/deps, examples are in target/debug/examples.
-        let test = std::env::current_exe().unwrap();
-        test.ancestors().nth(2).unwrap().join("examples")
+        let status = build.status().unwrap();
+        assert!(status.success(), "cannot build the examples");
     });
-    directory.join(name)
+    example
 }
 
 fn run(bench: &Bench, name: &str, args: &[&str]) -> String {
