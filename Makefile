@@ -107,7 +107,7 @@ test-swarm: ## Run unikernels on Docker Swarm, its routing mesh on Debian's kern
 		--ignored --nocapture --test-threads 1 swarm
 
 conformance: ## Run the Linux Test Project and libc-test on the built-in runtime, the OCI runtime-tools on runu (an hour)
-	@scripts/setup.sh test
+	@scripts/setup.sh conformance
 	@$(AS_OWNER) $(MAKE) conformance-run
 	@scripts/oci-conformance.sh
 

@@ -5,6 +5,7 @@
 #   scripts/setup.sh test     demo, and tools of the tests
 #   scripts/setup.sh check    test, and the linters
 #   scripts/setup.sh kubernetes    test, and what a node of Kubernetes needs
+#   scripts/setup.sh conformance   test, and what compiles the Linux Test Project
 #
 # Does not prompt and can be run any number of times: installed packages are not
 # changed. Everything comes from Debian's own archive, except Rust where Debian
@@ -14,9 +15,9 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 group=${1:-demo}
 case $group in
-    demo | test | check | kubernetes) ;;
+    demo | test | check | kubernetes | conformance) ;;
     *)
-        echo "usage: scripts/setup.sh [demo|test|check|kubernetes]" >&2
+        echo "usage: scripts/setup.sh [demo|test|check|kubernetes|conformance]" >&2
         exit 2
         ;;
 esac
@@ -66,6 +67,10 @@ test | kconfig-frontends-nox | kconfig-conf            | the KConfig that kraft 
 kubernetes | nftables        | nft                     | the rules of Services
 kubernetes | conntrack       | conntrack               | the connections of Services
 kubernetes | containernetworking-plugins | /usr/lib/cni/bridge | the networks of Pods
+conformance | autoconf       | autoconf                | to configure the Linux Test Project
+conformance | automake       | automake                | the same
+conformance | m4             | m4                      | the same
+conformance | pkg-config     | pkg-config              | the same
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -147,8 +152,12 @@ missing_packages() {
         read -r name <<<"$name"
         read -r presence <<<"$presence"
         [[ -n $wanted ]] || continue
-        [[ $group != demo || $wanted == demo ]] || continue
-        [[ $group == kubernetes || $wanted != kubernetes ]] || continue
+        # Each group has the packages of the demo; all but that also those of the tests.
+        case $wanted in
+            demo | "$group") ;;
+            test) [[ $group != demo ]] || continue ;;
+            *) continue ;;
+        esac
         [[ -e $presence ]] || command -v "$presence" >/dev/null || printf '%s\n' "$name"
     done <<<"$needs"
 }

@@ -27,7 +27,7 @@ pub fn tar(bytes: &[u8]) {
 }
 
 /// Makes a root filesystem from the layers of an image: the result, if there is one, is an archive
-/// that a kernel can unpack. Layers begin at multiples of [`LAYER`] bytes that hold only `0xff`.
+/// that a kernel can unpack. Layers begin at multiples of `LAYER` bytes that hold only `0xff`.
 pub fn rootfs(bytes: &[u8]) {
     let place = Scratch::new();
     let out = place.0.join("rootfs.cpio");
