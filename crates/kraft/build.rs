@@ -39,7 +39,7 @@ fn main() {
     if is_small() {
         leave_out_unwind_tables();
         pack_relocations();
-    } else if is_unoptimised() {
+    } else if is_for_tests() {
         // Tests start it ten thousand times: the linker relocates its 260,000 addresses once.
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
@@ -55,7 +55,8 @@ fn is_small() -> bool {
     is_release() && linux && !has_own_linker()
 }
 
-fn is_unoptimised() -> bool {
+/// Returns whether this build is for tests on this host. Not if the user chose a linker.
+fn is_for_tests() -> bool {
     let gnu = variable("CARGO_CFG_TARGET_ENV").as_deref() == Some("gnu");
     !is_release() && gnu && is_for_this_host() && !has_own_linker()
 }

@@ -216,8 +216,7 @@ impl Spare {
     /// until the directory is flushed, the earlier file may be back after a loss of power.
     pub fn replace_soon(&self, bytes: &[u8]) -> Result<(), Error> {
         let file = self.write(bytes)?;
-        let synced = file.sync_all();
-        synced.map_err(Error::on("write", &self.target))?;
+        self.flush(&file)?;
         rename(&self.path, &self.target)
     }
 
@@ -226,8 +225,7 @@ impl Spare {
     pub fn create(&self, bytes: &[u8]) -> Result<(), Error> {
         let file = self.write(bytes)?;
         rename(&self.path, &self.target)?;
-        let synced = file.sync_all();
-        synced.map_err(Error::on("write", &self.target))?;
+        self.flush(&file)?;
         sync_dir(parent(&self.target))
     }
 
@@ -240,6 +238,11 @@ impl Spare {
         };
         write().map_err(Error::on("write", &self.target))?;
         Ok(file)
+    }
+
+    fn flush(&self, file: &File) -> Result<(), Error> {
+        let flushed = file.sync_all();
+        flushed.map_err(Error::on("write", &self.target))
     }
 }
 

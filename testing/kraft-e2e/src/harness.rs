@@ -17,7 +17,7 @@ use crate::{output_schema, program};
 /// between "slow" and "never".
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Between two looks of [`eventually`]: each may start kraft, while other tests compute.
+/// The longest time between two checks of [`eventually`]: each may start kraft, while other tests compute.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns the `kraft` under test: `KRAFT_BIN`, else the workspace's own, built on first use.

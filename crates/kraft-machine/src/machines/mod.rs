@@ -49,7 +49,7 @@ pub(crate) use status::{Status, exit_status, reported_ending};
 /// How long a monitor may take to record an end whose reason no other process knows.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The interval of looking whether it has.
+/// The time between two checks whether it has.
 const RECORD_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The configuration of [`Machines`].

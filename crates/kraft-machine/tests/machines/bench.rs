@@ -143,8 +143,12 @@ fn guest() -> PathBuf {
     BUILT.get_or_init(build).clone()
 }
 
+pub(crate) fn process(pid: u32) -> Process {
+    Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap()
+}
+
 pub(crate) fn kill(pid: u32) {
-    let process = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    let process = process(pid);
     process.signal(Signal::KILL).unwrap();
     assert!(process.wait(Some(PATIENCE)).unwrap());
 }

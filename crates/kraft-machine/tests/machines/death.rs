@@ -9,7 +9,7 @@ use kraft_sys::process::{Identity, Process};
 use kraft_sys::tool::Tool;
 use rustix::process::Signal;
 
-use crate::bench::{Bench, PATIENCE, eventually, kill, settings, spec};
+use crate::bench::{Bench, PATIENCE, eventually, kill, process, settings, spec};
 
 #[test]
 fn a_killed_vmm_is_reported_as_killed() {
@@ -26,7 +26,7 @@ fn a_vmm_that_gets_sigterm_is_reported_as_killed_by_that_signal() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let pid = bench.machines.get(id).unwrap().pid.unwrap();
-    let vmm = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    let vmm = process(pid);
     vmm.signal(Signal::TERM).unwrap();
     let ending = bench.machines.wait(&id).unwrap();
     assert_eq!(ending.reason, EndReason::Killed { signal: Some(15) });
@@ -63,7 +63,7 @@ fn a_monitor_survives_signals_that_ask_it_to_end() {
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
     let pid = machine.monitor_pid.unwrap();
-    let monitor = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    let monitor = process(pid);
     for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
         monitor.signal(signal).unwrap();
     }
@@ -242,8 +242,7 @@ fn who_looks_before_the_monitor_has_recorded_the_end_gets_the_same_answer() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
-    let monitor = Identity::of(machine.monitor_pid.unwrap()).unwrap();
-    let monitor = Process::open(&monitor).unwrap().unwrap();
+    let monitor = process(machine.monitor_pid.unwrap());
     // It is about to get the exit status for a while.
     monitor.signal(Signal::STOP).unwrap();
     kill(machine.pid.unwrap());
@@ -258,8 +257,7 @@ fn who_looks_before_the_monitor_has_recorded_the_end_gets_the_same_answer() {
     // A monitor that does not run keeps no one waiting for long.
     bench.machines.start(&id).unwrap();
     let machine = bench.machines.get(id).unwrap();
-    let monitor = Identity::of(machine.monitor_pid.unwrap()).unwrap();
-    let monitor = Process::open(&monitor).unwrap().unwrap();
+    let monitor = process(machine.monitor_pid.unwrap());
     monitor.signal(Signal::STOP).unwrap();
     kill(machine.pid.unwrap());
     let found = bench.machines.get(id).unwrap();
@@ -365,7 +363,7 @@ fn a_vmm_that_does_not_react_is_killed() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let pid = bench.machines.get(id).unwrap().pid.unwrap();
-    let vmm = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    let vmm = process(pid);
     vmm.signal(Signal::STOP).unwrap();
     let options = StopOptions {
         grace: Duration::from_millis(200),

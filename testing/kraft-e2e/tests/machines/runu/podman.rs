@@ -12,7 +12,7 @@ use kraft_e2e::registry::{Registry, free_port, installed};
 
 use super::pack_server;
 
-/// The user ID of `nobody`, an ordinary user.
+/// The user ID of an ordinary user: Debian's `nobody`.
 const USER: u32 = 65534;
 
 /// Enters the namespaces of the test, and opens the device of network cards to users there: it is a host's
